@@ -16,14 +16,14 @@ use crate::store::{
     Access, Store, StoredPart, StoredWheel, lacking_files, lacking_wheels, refuse_exposed, wanted,
 };
 use crate::target::choose_target;
-use crate::{InstallError, Options, planner, preflight};
+use crate::{InstallError, Options, planner, policy, preflight};
 
 /// Why an install would be refused, or what people would like to know before it is done.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
     pub what: String,
     pub why: Option<String>,
-    pub fix: Option<String>,
+    pub hint: Option<String>,
     /// With which the install would end, `docs/reference/exit-codes.md`; 0 where it is not refused for that.
     pub exit_code: u8,
 }
@@ -90,7 +90,7 @@ impl Finding {
                 destination.display()
             ),
             why: None,
-            fix: Some(
+            hint: Some(
                 "name a destination on another file system, or mount it without noexec: the scripts of the virtualenv \
                  and extension modules need it"
                     .to_owned(),
@@ -108,7 +108,7 @@ impl Finding {
         (!named.is_empty()).then(|| Self {
             what: format!("this Python does not start without {}", named.join(" ")),
             why: None,
-            fix: Some(
+            hint: Some(
                 "whatever starts the site's Python must set that: services, cron jobs; `wheelbarrow unit` prints it"
                     .to_owned(),
             ),
@@ -124,7 +124,7 @@ impl From<&InstallError> for Finding {
         Self {
             what: error.to_string(),
             why: (!causes.is_empty()).then(|| causes.join(": ")),
-            fix: error.hint(),
+            hint: error.hint(),
             exit_code: error.exit_code(),
         }
     }
@@ -133,7 +133,7 @@ impl From<&InstallError> for Finding {
 /// One line.
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [(": ", &self.why), ("; fix: ", &self.fix)];
+        let parts = [(": ", &self.why), ("; hint: ", &self.hint)];
         let parts: String =
             parts.iter().filter_map(|(mark, part)| Some(format!("{mark}{}", part.as_ref()?))).collect();
         formatter.write_str(&format!("{}{parts}", self.what).replace(['\n', '\r'], " "))
@@ -156,13 +156,22 @@ pub fn check(
     let own = own.ok().flatten();
     let (interpreter, options) = (own.as_ref().unwrap_or(interpreter), &options.with(own.as_ref()));
     let verified = open(artifact, trust, interpreter, options, (&mut checked, &mut errors), progress)?;
-    errors.extend(preflight::destination_errors(&options.destination, options.existing));
+    errors.extend(preflight::destination_errors(&options.destination, artifact, options.existing));
     if let Some(artifact) = verified {
         errors.extend(plan_errors(&artifact, interpreter, options));
     }
     checked.findings = errors.iter().map(Finding::from).collect();
     order::sort_by_key(&mut checked.findings, |finding| finding.exit_code);
     checked.findings.extend(Finding::of_noexec(&options.destination));
+    let standing = preflight::standing_above(&options.destination);
+    let refused = policy::notes(Path::new("/"), &policy::KernelLabels, standing, &options.destination);
+    let refused = refused.into_iter();
+    checked.findings.extend(refused.map(|(what, hint)| Finding {
+        what,
+        why: None,
+        hint: Some(hint),
+        exit_code: 0,
+    }));
     checked.findings.extend(Finding::of_environment(interpreter));
     Ok(checked)
 }

@@ -48,6 +48,9 @@ pub enum InstallError {
     NotUtf8 { path: PathBuf },
     #[error("the destination {} is not empty", path.display())]
     Occupied { path: PathBuf },
+    /// A directory that must stay where it is: the working directory, or the artifact, is inside.
+    #[error("the destination {} is not empty, and {inside} is inside it", path.display())]
+    Around { path: PathBuf, inside: &'static str },
     #[error("the destination {} holds something that is not an install", path.display())]
     Foreign { path: PathBuf },
     #[error("the destination {} belongs to another user ({user}), in a directory where every user may write", path.display())]
@@ -127,6 +130,7 @@ impl Explain for InstallError {
             Self::AlteredStore { .. } | Self::Changed { .. } => Exit::Broken,
             Self::Target { .. } | Self::Cpu { .. } | Self::Glibc { .. } | Self::Library { .. } => Exit::Unfit,
             Self::Occupied { .. }
+            | Self::Around { .. }
             | Self::Foreign { .. }
             | Self::HoldsData { .. }
             | Self::NotDirectory { .. }
@@ -153,13 +157,17 @@ impl Explain for InstallError {
             Self::Artifact(error) => return error.hint(),
             Self::Newer(newer) => return Some(newer.hint()),
             Self::Interpreter(error) => return error.hint(),
+            Self::Target { source, .. } if source.is_bundled => {
+                "build it for this system, with a Python for it: /etc/os-release names the system, `wheelbarrow targets` lists \
+                 the values of `--target`"
+            }
             Self::Target { source, .. } if source.is_for_python => {
                 "build it for this system: `--probe` prints its `--target`"
             }
             Self::Target { source, .. } => {
                 return Some(format!(
                     "run it with one of the Pythons that it is for, as `python{} site.zip -d DEST`, or build it for \
-                     this one",
+                     this one: `--probe` prints its `--target`",
                     source.first_python
                 ));
             }
@@ -182,6 +190,7 @@ impl Explain for InstallError {
             Self::Occupied { .. } | Self::Fs(FsError::Occupied { .. }) => {
                 "`--replace` exchanges it for the new install in one step"
             }
+            Self::Around { .. } => "name a directory that does not exist yet, or an empty one",
             Self::Foreign { .. } => {
                 "--replace only exchanges what an artifact has installed, which has a .wheelbarrow/receipt.json; move \
                  the rest away yourself"

@@ -16,6 +16,7 @@ mod needs;
 mod options;
 mod plan;
 mod planner;
+pub mod policy;
 mod preflight;
 mod receipt;
 pub mod store;
@@ -43,6 +44,7 @@ pub use error::InstallError;
 pub use layout::virtualenv;
 pub use options::{Compile, Existing, Options, Pip};
 pub use plan::Bytecode;
+pub use preflight::refuse_mount;
 pub use target::choose_target;
 pub use verify::{ForeignData, KnownFiles, Verification, data, data_files, verify, verify_but};
 
@@ -101,7 +103,7 @@ pub fn install(
         return Err(error);
     }
     wheelbarrow_base::put_right(&options.destination)?;
-    preflight::inspect(&options.destination, options.existing)?;
+    preflight::inspect(&options.destination, artifact.path(), options.existing)?;
     let job = InstallJob { target: &target, interpreter, options, progress };
     let (artifact, bytecode) = match (source, &options.store) {
         (InstallSource::Opened(artifact), Some(asked)) => job.write_from_store(artifact, asked)?,
@@ -204,7 +206,7 @@ impl InstallJob<'_> {
 
         let mut staged = Staged::begin(&options.destination)?;
         // Again: it may have put back what a run that was killed had moved aside.
-        let found = preflight::inspect(&options.destination, options.existing)?;
+        let found = preflight::inspect(&options.destination, artifact.path(), options.existing)?;
         let kept = preflight::keep_environment(&found, &options.destination, staged.directory())?;
         let notes = [Finding::of_noexec(&options.destination), Finding::of_environment(interpreter)];
         notes.iter().flatten().for_each(|finding| progress.note(&finding.to_string()));

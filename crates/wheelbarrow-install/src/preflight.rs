@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use rustix::fs::{Access, FileType, Stat, StatVfsMountFlags};
@@ -26,23 +26,35 @@ pub(crate) enum FoundDestination {
 }
 
 /// Refuses a destination that may not be written.
-pub(crate) fn inspect(destination: &Path, existing: Existing) -> Result<FoundDestination, InstallError> {
+pub(crate) fn inspect(
+    destination: &Path,
+    artifact: &Path,
+    existing: Existing,
+) -> Result<FoundDestination, InstallError> {
+    refuse_mount(destination)?;
     let parent = parent(destination);
     if !parent.is_dir() {
         return Err(no_directory(parent));
     }
-    let found = inspect_directory(destination, existing)?;
+    let found = inspect_directory(destination, artifact, existing)?;
     may_write(parent, destination)?;
     Ok(found)
 }
 
 /// All that [`inspect`] would refuse.
-pub(crate) fn destination_errors(destination: &Path, existing: Existing) -> Vec<InstallError> {
+pub(crate) fn destination_errors(
+    destination: &Path,
+    artifact: &Path,
+    existing: Existing,
+) -> Vec<InstallError> {
+    if let Err(error) = refuse_mount(destination) {
+        return vec![error];
+    }
     let mut errors = Vec::new();
     let parent = parent(destination);
     let standing = standing(parent);
     if standing == parent {
-        errors.extend(inspect_directory(destination, existing).err());
+        errors.extend(inspect_directory(destination, artifact, existing).err());
     } else {
         errors.push(no_directory(parent));
     }
@@ -50,10 +62,25 @@ pub(crate) fn destination_errors(destination: &Path, existing: Existing) -> Vec<
     errors
 }
 
+/// Refuses what nobody may ask for: a way through a file system that another user has mounted, or through a link of theirs.
+pub fn refuse_mount(destination: &Path) -> Result<(), InstallError> {
+    match beneath::found(destination) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(InstallError::io("look at", destination)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether the file system lets no program run.
 pub(crate) fn is_noexec(destination: &Path) -> bool {
-    let disk = rustix::fs::statvfs(standing(parent(destination)));
+    let disk = rustix::fs::statvfs(standing_above(destination));
     disk.is_ok_and(|disk| disk.f_flag.contains(StatVfsMountFlags::NOEXEC))
+}
+
+/// The nearest directory that is there, above the destination.
+pub(crate) fn standing_above(destination: &Path) -> &Path {
+    standing(parent(destination))
 }
 
 fn parent(destination: &Path) -> &Path {
@@ -67,9 +94,13 @@ fn no_directory(parent: &Path) -> InstallError {
     if is_file { InstallError::FileAsParent { path } } else { InstallError::MissingParent { path } }
 }
 
-/// The nearest directory that is there.
+/// The nearest directory that is there. No file system that another user has mounted is asked.
 fn standing(directory: &Path) -> &Path {
-    directory.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(Path::new("/"))
+    let is_directory = |path: &&Path| {
+        beneath::found(path)
+            .is_ok_and(|(_, stat)| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+    };
+    directory.ancestors().find(is_directory).unwrap_or(Path::new("/"))
 }
 
 fn may_write(parent: &Path, destination: &Path) -> Result<(), InstallError> {
@@ -80,7 +111,11 @@ fn may_write(parent: &Path, destination: &Path) -> Result<(), InstallError> {
     Ok(wheelbarrow_base::check_links(parent)?)
 }
 
-fn inspect_directory(destination: &Path, existing: Existing) -> Result<FoundDestination, InstallError> {
+fn inspect_directory(
+    destination: &Path,
+    artifact: &Path,
+    existing: Existing,
+) -> Result<FoundDestination, InstallError> {
     let metadata = match fs::symlink_metadata(destination) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FoundDestination::Nothing),
@@ -105,6 +140,9 @@ fn inspect_directory(destination: &Path, existing: Existing) -> Result<FoundDest
     let found = match (empty, existing) {
         (true, _) => FoundDestination::EmptyDirectory,
         (false, _) if only_environment => FoundDestination::Directory,
+        (false, _) if let Some(inside) = inside(destination, artifact) => {
+            return Err(InstallError::Around { path: path(), inside });
+        }
         (false, Existing::Replace | Existing::ReplaceData) if is_install => FoundDestination::Directory,
         (false, Existing::Replace | Existing::ReplaceData) => {
             return Err(InstallError::Foreign { path: path() });
@@ -124,6 +162,19 @@ fn inspect_directory(destination: &Path, existing: Existing) -> Result<FoundDest
         }
     }
     Ok(found)
+}
+
+/// What is below a directory that an exchange would take away from under it. A shell in the directory itself is told to
+/// enter it again.
+fn inside(destination: &Path, artifact: &Path) -> Option<&'static str> {
+    let destination = fs::canonicalize(destination).ok()?;
+    let is_below = |path: io::Result<PathBuf>| {
+        path.is_ok_and(|path| path != destination && path.starts_with(&destination))
+    };
+    if is_below(std::env::current_dir()) {
+        return Some("the working directory");
+    }
+    is_below(fs::canonicalize(artifact)).then_some("the artifact")
 }
 
 /// The new install gets the owner of the directory that is there, and its environment.json.

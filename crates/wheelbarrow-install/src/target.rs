@@ -2,7 +2,7 @@
 
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{self, Manifest, Target};
-use wheelbarrow_platform::Platform;
+use wheelbarrow_platform::{Libc, Platform};
 
 use crate::options::Pip;
 
@@ -16,6 +16,8 @@ pub struct NoTarget {
     pub first_python: String,
     /// Whether it is for this Python, and only the system is another.
     pub is_for_python: bool,
+    /// Whether the Python is the artifact's own.
+    pub is_bundled: bool,
 }
 
 wheelbarrow_base::debug_error!(NoTarget);
@@ -44,13 +46,18 @@ pub fn choose_target<'m>(manifest: &'m Manifest, interpreter: &Interpreter) -> R
             })
             .collect(),
         here: format!(
-            "{} {} ({}) on {platform}",
+            "{} {} ({}) on {}",
             if interpreter.implementation == "cpython" { "Python" } else { &interpreter.implementation },
             interpreter.minor_version(),
-            interpreter.abi
+            interpreter.abi,
+            match interpreter.libc {
+                unknown @ Libc::UNKNOWN => format!("{} with {unknown}", interpreter.machine),
+                _ => platform.to_string(),
+            }
         ),
         first_python: manifest.targets.first().map(|target| target.python.to_string()).unwrap_or_default(),
         is_for_python: manifest.targets.iter().any(is_for_python),
+        is_bundled: manifest.interpreter.as_ref().is_some_and(|own| own.machine == interpreter.machine),
     })
 }
 
@@ -84,7 +91,6 @@ fn platform(interpreter: &Interpreter) -> Platform {
 #[cfg(test)]
 mod tests {
     use wheelbarrow_artifact::manifest::{Project, Sha256, Unpacked};
-    use wheelbarrow_platform::Libc;
 
     use super::*;
 

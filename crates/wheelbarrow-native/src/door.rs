@@ -33,6 +33,9 @@ usage: ARTIFACT -d DEST [options]
   --version                print what this file holds, and end
 ";
 
+const NO_DESTINATION: &str =
+    "no destination: name one with -d DEST, or a command, such as `deploy --root ROOT`";
+
 /// What one run is asked for.
 enum Asked {
     Help,
@@ -116,7 +119,7 @@ fn parse(words: &[OsString]) -> Result<Asked, String> {
     if options.discard_data && !options.replace {
         return Err("--discard-data is for --replace".to_owned());
     }
-    options.destination = destination.ok_or("no destination: name one with -d DEST")?;
+    options.destination = destination.ok_or(NO_DESTINATION)?;
     Ok(Asked::Install(options))
 }
 
@@ -152,7 +155,7 @@ mod tests {
         assert_eq!(told(&["--help"]), "printed");
         assert_eq!(told(&["-d"]), "-d needs a value");
         assert_eq!(told(&["-d", "/x", "--discard-data"]), "--discard-data is for --replace");
-        assert_eq!(told(&["--check"]), "no destination: name one with -d DEST");
+        assert_eq!(told(&["--check"]), NO_DESTINATION);
         assert_eq!(told(&["-d", "/x", "--link-mode", "y"]), "--link-mode takes hardlink, reflink or copy");
         assert_eq!(told(&["--prope"]), "unknown argument --prope");
     }

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser};
-use wheelbarrow_artifact::{Anybody, Trust};
+use wheelbarrow_artifact::{Anybody, Trust, printable_line};
 use wheelbarrow_base::{Exit, Memory};
 use wheelbarrow_commands::commands::{Command, Context, run};
 use wheelbarrow_commands::failure::{CommandError, CommandResult, Refusal};
@@ -154,7 +154,8 @@ fn no_judge(file: Option<&Path>) -> CommandResult<Arc<dyn Trust>> {
 
 /// Help and usage name the artifact, which is what people have started.
 fn parse(name: &str, words: Vec<OsString>) -> Cli {
-    let command = Cli::command().bin_name(name.to_owned());
+    let name = printable_line(name).into_owned();
+    let command = Cli::command().bin_name(name.clone());
     let words = std::iter::once(OsString::from(name)).chain(words);
     Cli::from_arg_matches(&command.get_matches_from(words)).unwrap_or_else(|error| error.exit())
 }

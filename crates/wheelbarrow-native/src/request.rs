@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_base::json;
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{Compile, Existing, Options, Pip};
 
@@ -54,7 +55,7 @@ impl<R: BufRead> Requests<R> {
     fn value<T: DeserializeOwned>(&mut self) -> serde_json::Result<Option<T>> {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line).map_err(serde::de::Error::custom)?;
-        if line.is_empty() { Ok(None) } else { serde_json::from_slice(&line).map(Some) }
+        if line.is_empty() { Ok(None) } else { json::from_slice(&line).map(Some) }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, NATIVE, Sha256};
-use wheelbarrow_base::{LARGEST_TEXT, read_regular};
+use wheelbarrow_base::{LARGEST_TEXT, json, read_regular};
 
 use super::paths::{bytecode_entry, program_entry, static_entry, wheel_entry};
 use super::{Index, Kind, Store, statics};
@@ -116,7 +116,7 @@ fn kept_by(installs: &[PathBuf]) -> Result<KeptEntry, InstallError> {
 /// Those of the artifact that the install is of; none where its manifest cannot be read.
 fn contents_of(install: &Path) -> Option<BTreeSet<Sha256>> {
     let text = read_regular(&install.join(MANIFEST_PATH), LARGEST_TEXT).ok()?;
-    let manifest = serde_json::from_slice::<Manifest>(&text).ok()?;
+    let manifest = json::from_slice::<Manifest>(&text).ok()?;
     let programs = manifest.members.iter().filter(|member| member.path.starts_with(NATIVE));
     let mut contents = statics::contents_of(&manifest);
     contents.extend(programs.map(|member| member.sha256));

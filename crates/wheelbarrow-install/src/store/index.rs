@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::format::PROGRAM;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::zip::crc32;
+use wheelbarrow_base::json;
 
 use super::paths::FORMAT;
 
@@ -154,7 +155,7 @@ impl Index {
         check_signature(signature, body)?;
         let (header, records) = body.split_once('\0').ok_or_else(cut_off)?;
         // Nobody altered it, so what is not known here was known to who wrote it.
-        let header: Header = serde_json::from_slice(header.as_bytes()).map_err(|error| {
+        let header: Header = json::from_slice(header.as_bytes()).map_err(|error| {
             UnusableIndex::Newer(format!("has an index that {PROGRAM} does not support ({error})"))
         })?;
         let mut start = text.len() - records.len();

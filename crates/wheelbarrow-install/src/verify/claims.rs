@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FileType;
 use wheelbarrow_artifact::manifest::{INTERPRETER, MANIFEST_PATH, Manifest, MemberKind, Sha256};
 use wheelbarrow_base::beneath::Directory;
-use wheelbarrow_base::{LARGEST_TEXT, SafePath};
+use wheelbarrow_base::{LARGEST_TEXT, SafePath, json};
 
 use crate::InstallError;
 use crate::layout::{RECEIPT_PATH, SUMS_PATH};
@@ -43,6 +43,14 @@ pub(super) enum LinkJudgement {
     Unknown,
 }
 
+/// With these errors there is no install: nothing is there, a file, a link, or a mount of another user.
+const NOTHING_THERE: [io::ErrorKind; 4] = [
+    io::ErrorKind::NotFound,
+    io::ErrorKind::NotADirectory,
+    io::ErrorKind::InvalidInput,
+    io::ErrorKind::InvalidData,
+];
+
 impl Claims {
     /// `root` is the destination.
     pub(super) fn read(destination: &Path, root: &Directory) -> Result<Self, InstallError> {
@@ -53,7 +61,7 @@ impl Claims {
         let own = Path::new(RECEIPT_PATH).parent().unwrap_or(Path::new(""));
         match root.stat_at(own) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {}
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(error) if !NOTHING_THERE.contains(&error.kind()) => {
                 return Err(InstallError::io("look at", &destination.join(own))(error));
             }
             _ => return Err(InstallError::NoInstall { path: destination.to_path_buf() }),
@@ -83,7 +91,7 @@ impl Claims {
         // A manifest that was changed is told as the file that it is.
         let manifest = read_own(destination, root, MANIFEST_PATH).unwrap_or_default();
         if Sha256::of(&manifest) == receipt.manifest_sha256 {
-            let manifest: Manifest = serde_json::from_slice(&manifest)
+            let manifest: Manifest = json::from_slice(&manifest)
                 .map_err(|error| broken(MANIFEST_PATH, &format!("it is no manifest: {error}")))?;
             if !receipt.is_of(&manifest) {
                 return Err(broken(RECEIPT_PATH, "it says something else than the manifest"));
@@ -168,7 +176,8 @@ fn project_links(manifest: &Manifest) -> Vec<(String, Sha256)> {
 
 /// The destination, as a directory.
 pub(super) fn open(destination: &Path) -> Result<Directory, InstallError> {
-    Directory::open_following(destination).map_err(|error| match error.kind() {
+    let open = Directory::open_following(destination).map(Directory::without_mounts_of_others);
+    open.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             InstallError::NoInstall { path: destination.to_path_buf() }
         }

@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sha2::Digest;
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::beneath::{Directory, is_missing};
 use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::order;
 
@@ -55,8 +55,7 @@ impl Verification {
     pub fn find_python(&mut self) {
         let is_known =
             [&self.missing, &self.changed].iter().any(|paths| paths.iter().any(|path| path == PYTHON));
-        let found = fs_err::metadata(self.destination.join(PYTHON));
-        if !is_known && found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        if !is_known && is_missing(&self.destination.join(PYTHON)) {
             self.missing.push(PYTHON.to_owned());
             order::sort(&mut self.missing);
         }

@@ -121,6 +121,7 @@ fn look(root: &Directory, path: &str, claims: &Claims) -> io::Result<Option<Foun
         Ok(FileType::Directory) => Ok(None),
         Ok(kind) => examine(&directory, OsStr::new(name), kind, path.as_bytes(), claims),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(FoundFile::Other)),
         Err(error) => Err(error),
     }
 }
@@ -151,8 +152,10 @@ fn examine(
     match thing {
         Ok(thing) => Ok(Some(thing)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        // No link any more.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(Some(FoundFile::Other)),
+        // No link any more, or a mount of another user.
+        Err(error) if [io::ErrorKind::InvalidInput, io::ErrorKind::InvalidData].contains(&error.kind()) => {
+            Ok(Some(FoundFile::Other))
+        }
         Err(error) => Err(error),
     }
 }

@@ -6,6 +6,7 @@ use wheelbarrow_artifact::manifest::Needs;
 use wheelbarrow_base::Explain;
 use wheelbarrow_base::progress::Silent;
 use wheelbarrow_install::{Checked, Compile, Existing, Options, Pip, check};
+use wheelbarrow_testing::mounts::{SilentMount, in_time};
 
 use crate::site::{self, wheel_members};
 use crate::zips::{Member, zip};
@@ -77,7 +78,7 @@ fn files_that_were_written_after_the_install_are_replaced_only_if_that_is_asked(
     assert!(
         said.starts_with(
             "5 [TEMP]/site holds files that were written after the install: code/db.sqlite3, \
-             venv/lib/python3.12/site-packages/pack.py; fix: move the files"
+             venv/lib/python3.12/site-packages/pack.py; hint: move the files"
         ),
         "{said}"
     );
@@ -109,7 +110,7 @@ fn all_findings_are_reported_at_once() {
     let result = checked(&artifact, &destination, Existing::Refuse);
     let codes: Vec<_> = result.findings.iter().map(|finding| finding.exit_code).collect();
     assert_eq!((codes, result.exit_code()), (vec![3, 4, 5], 3), "{}", told(&result, place.path()));
-    assert!(result.findings.iter().all(|finding| finding.fix.is_some()));
+    assert!(result.findings.iter().all(|finding| finding.hint.is_some()));
 }
 
 #[test]
@@ -119,8 +120,8 @@ fn a_missing_artifact_and_a_missing_directory_are_reported() {
     fs_err::write(&artifact, "PK").unwrap();
     let result = checked(&artifact, &place.path().join("a/b"), Existing::Refuse);
     insta::assert_snapshot!(told(&result, place.path()), @r"
-    3 [TEMP]/site.zip is not a whole artifact: not a zip file, or cut off: no end of central directory; fix: copy it again from the build machine, and compare the sizes
-    5 the directory of the destination, [TEMP]/a, does not exist; fix: mkdir -p [TEMP]/a
+    3 [TEMP]/site.zip is not a whole artifact: not a zip file, or cut off: no end of central directory; hint: copy it again from the build machine, and compare the sizes
+    5 the directory of the destination, [TEMP]/a, does not exist; hint: mkdir -p [TEMP]/a
     ");
 }
 
@@ -136,8 +137,8 @@ fn missing_libraries_are_reported() {
     let destination = place.path().join("site");
     let result = checked(&path, &destination, Existing::Refuse);
     insta::assert_snapshot!(told(&result, place.path()), @r"
-    4 pack-1-py3-none-any.whl needs glibc 2.38; this machine has glibc 2.36; fix: install it on a newer system, or build it with versions of these wheels that run on this one
-    4 pack-1-py3-none-any.whl needs libnobody-has-this.so.7, which the loader of this machine does not find; fix: `apt-file search libnobody-has-this.so.7` on Debian and Ubuntu names its package, `dnf install 'libnobody-has-this.so.7()(64bit)'` on Red Hat's systems
+    4 pack-1-py3-none-any.whl needs glibc 2.38; this machine has glibc 2.36; hint: install it on a newer system, or build it with versions of these wheels that run on this one
+    4 pack-1-py3-none-any.whl needs libnobody-has-this.so.7, which the loader of this machine does not find; hint: `apt-file search libnobody-has-this.so.7` on Debian and Ubuntu names its package, `dnf install 'libnobody-has-this.so.7()(64bit)'` on Red Hat's systems
     ");
     let error = site::install_artifact(&path, &destination, Pip::Without).unwrap_err();
     assert_eq!(error.exit_code(), 4);
@@ -173,4 +174,17 @@ fn a_noexec_destination_is_reported() {
         return;
     }
     assert_eq!((result.exit_code(), result.findings.last().unwrap().exit_code), (5, 0), "{told}");
+}
+
+/// Another user has mounted a file system there that does not answer.
+#[test]
+fn a_check_waits_for_no_file_system_of_another_user() {
+    let (place, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let artifact = artifact(place.path(), "cp312");
+    let mounted = other.path().join("mounted");
+    fs_err::create_dir(&mounted).unwrap();
+    let Some(_mount) = SilentMount::at(&mounted) else { return };
+    let result = in_time(move || checked(&artifact, &mounted.join("sites/site"), Existing::Refuse));
+    let told = told(&result, place.path());
+    assert!(!result.is_ok() && told.contains("another user has mounted"), "{told}");
 }

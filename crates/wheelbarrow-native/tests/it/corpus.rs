@@ -4,6 +4,7 @@
 //! `docs/reference/format.md`, "Wheels" and "The manifest", has the rules.
 
 mod artifacts;
+mod release;
 mod shared;
 mod texts;
 mod wheels;
@@ -90,6 +91,11 @@ fn both_ways_agree_on_zips() {
 #[test]
 fn both_ways_agree_on_artifacts() {
     compare(&artifacts::cases());
+}
+
+#[test]
+fn both_ways_agree_on_what_artifacts_say_of_releases() {
+    compare(&release::cases());
 }
 
 #[test]

@@ -3,8 +3,9 @@
 //!
 //! By default a sample that takes a minute or so; `cargo xtask torture` (`WHEELBARROW_TORTURE=1`) leaves nothing out.
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+mod snapshot;
+
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +15,7 @@ use wheelbarrow_artifact::manifest::MemberKind;
 use wheelbarrow_base::progress::Silent;
 use wheelbarrow_install::store::{self, Access, Store};
 
+use self::snapshot::{Snapshot, compare, snapshot};
 use crate::site;
 use crate::strace::{Asked, FAULTS, Fault, Injection, Run, Runner, Way, has_strace};
 use crate::zips::{Member, zip};
@@ -59,9 +61,6 @@ impl Scene {
         matches!(self, Self::ColdStore | Self::WarmStore)
     }
 }
-
-/// Everything below a directory, and itself: kind, mode, owner, contents.
-type Snapshot = BTreeMap<String, (u32, u32, u32, Vec<u8>)>;
 
 /// A place to install in, of one thread.
 struct Place {
@@ -352,41 +351,6 @@ fn write_artifacts(place: &Path) {
     let (wheels, packs) = ([(name, &tiny[..])], [(name, &pack[..])]);
     site::write_site_with_bytecode(path, ("3.12", "cp312"), &code, &wheels, &packs);
     site::write_site(&place.join("plain.zip"), ("3.12", "cp312"), &code, &wheels);
-}
-
-fn snapshot(root: &Path) -> Snapshot {
-    let mut found = Snapshot::new();
-    let mut paths = vec![root.to_path_buf()];
-    while let Some(path) = paths.pop() {
-        let metadata = fs_err::symlink_metadata(&path).unwrap();
-        let mut contents = Vec::new();
-        if metadata.is_dir() {
-            paths.extend(fs_err::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if metadata.is_symlink() {
-            contents = fs_err::read_link(&path).unwrap().into_os_string().into_encoded_bytes();
-        } else {
-            contents = fs_err::read(&path).unwrap();
-            if path.extension().is_some_and(|extension| extension == "pyc") && contents.len() > 12 {
-                contents[8..12].fill(0); // the time of the install
-            }
-        }
-        let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-        found.insert(name, (metadata.mode(), metadata.uid(), metadata.gid(), contents));
-    }
-    found
-}
-
-/// What the first difference is.
-fn compare(now: &Snapshot, expected: &Snapshot) -> Result<(), String> {
-    let paths: std::collections::BTreeSet<&String> = now.keys().chain(expected.keys()).collect();
-    let different = paths.into_iter().find(|path| now.get(*path) != expected.get(*path));
-    let Some(path) = different else { return Ok(()) };
-    let show = |snapshot: &Snapshot| {
-        snapshot.get(path).map_or("absent".to_owned(), |(mode, uid, gid, contents)| {
-            format!("{mode:o} {uid}:{gid} {} bytes", contents.len())
-        })
-    };
-    Err(format!("{path:?} is {}, not {}", show(now), show(expected)))
 }
 
 /// Those of which there are too many for a sample: every one is of the same kind as its neighbours.

@@ -1,5 +1,5 @@
 //! `--check --json`, both ways, where something real is wrong: full, small and noexec file systems, rights, another Python
-//! or C library, a missing library. Each finding has its fix, the ways agree, and nothing is written.
+//! or C library, a missing library. Each finding has its hint, the ways agree, and nothing is written.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -40,7 +40,7 @@ impl Place {
         site::write_site(&self.artifact(), target, &[], &[(WHEEL, &wheel)]);
     }
 
-    /// Asks both ways with `before` in front. Each finding on a line, with its fix; figures are `N`.
+    /// Asks both ways with `before` in front. Each finding on a line, with its hint; figures are `N`.
     fn check(&self, destination: &Path, before: &[String]) -> String {
         let ways = if site::has_python() { &[Way::Native, Way::Bootstrap][..] } else { &[Way::Native] };
         let told: Vec<String> = ways.iter().map(|way| self.check_by(*way, destination, before)).collect();
@@ -67,10 +67,10 @@ impl Place {
         assert_eq!(output.status.code().map(i64::from), code);
         assert_eq!(result["ok"], code == Some(0));
         let line = |finding: &Value| {
-            assert_eq!(keys(finding), ["exit_code", "fix", "what", "why"]);
+            assert_eq!(keys(finding), ["exit_code", "hint", "what", "why"]);
             let why = finding["why"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
-            let (what, fix) = (finding["what"].as_str().unwrap(), finding["fix"].as_str().unwrap());
-            format!("{} {what}{why}\n  {fix}", finding["exit_code"])
+            let (what, hint) = (finding["what"].as_str().unwrap(), finding["hint"].as_str().unwrap());
+            format!("{} {what}{why}\n  {hint}", finding["exit_code"])
         };
         let text = findings.iter().map(line).collect::<Vec<_>>().join("\n");
         let text = text.replace(destination.parent().unwrap().to_str().unwrap(), "[PARENT]");
@@ -225,6 +225,29 @@ fn invalid_destinations_are_refused() {
     ");
 }
 
+/// An exchange would take the directory away from under them.
+#[test]
+fn a_destination_around_the_artifact_or_the_working_directory_is_refused() {
+    let place = Place::new();
+    place.write(("3.12", "cp312"), 3, 10);
+    let root = place.directory.path();
+    fs_err::create_dir(root.join("inner")).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    fs_err::create_dir(outside.path().join("work")).unwrap();
+    let work = outside.path().join("work").display().to_string();
+    let enter = ["sh", "-c", "cd \"$0\" && exec \"$@\"", &work].map(str::to_owned);
+    let told = [place.check(root, &[]), place.check(outside.path(), &enter)].map(|told| {
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        told.replace(&name(root), "ROOT").replace(&name(outside.path()), "OUTSIDE")
+    });
+    insta::assert_snapshot!(told.join("\n"), @"
+    5 the destination [PARENT]/ROOT is not empty, and the artifact is inside it
+      name a directory that does not exist yet, or an empty one
+    5 the destination [PARENT]/OUTSIDE is not empty, and the working directory is inside it
+      name a directory that does not exist yet, or an empty one
+    ");
+}
+
 #[test]
 fn targets_that_do_not_fit_are_refused() {
     let place = Place::new();
@@ -242,9 +265,9 @@ fn targets_that_do_not_fit_are_refused() {
     });
     insta::assert_snapshot!(told.join("\n"), @"
     4 [PARENT]/site.zip cannot be installed here: it is for Python 3.13 (cp313) on any system; this is Python 3.12 (cp312) on manylinux_2_36_x86_64
-      run it with one of the Pythons that it is for, as `python3.13 site.zip -d DEST`, or build it for this one
+      run it with one of the Pythons that it is for, as `python3.13 site.zip -d DEST`, or build it for this one: `--probe` prints its `--target`
     4 [PARENT]/site.zip cannot be installed here: it is for Python 3.12 (cp312d) on any system; this is Python 3.12 (cp312) on manylinux_2_36_x86_64
-      run it with one of the Pythons that it is for, as `python3.12 site.zip -d DEST`, or build it for this one
+      run it with one of the Pythons that it is for, as `python3.12 site.zip -d DEST`, or build it for this one: `--probe` prints its `--target`
     4 [PARENT]/site.zip cannot be installed here: it is for Python 3.12 (cp312) on manylinux_2_99_x86_64; this is Python 3.12 (cp312) on manylinux_2_36_x86_64
       build it for this system: `--probe` prints its `--target`
     4 [PARENT]/site.zip cannot be installed here: it is for Python 3.12 (cp312) on manylinux_2_28_aarch64; this is Python 3.12 (cp312) on manylinux_2_36_x86_64

@@ -179,7 +179,8 @@ impl Runner {
 
     fn traced(&self, arguments: &[String]) -> Output {
         // What waits for ever is killed too, and told as having died.
-        let words = ["timeout", "--signal=KILL", "120", "strace", "-f", "-qq", "-o"];
+        // Only the calls that are looked at are stopped.
+        let words = ["timeout", "--signal=KILL", "120", "strace", "-f", "--seccomp-bpf", "-qq", "-o"];
         let mut words: Vec<String> = words.map(str::to_owned).to_vec();
         words.push(self.log.to_str().unwrap().to_owned());
         words.extend_from_slice(arguments);
@@ -241,7 +242,8 @@ pub(crate) fn python() -> &'static Path {
 
 /// Whether strace is here and may trace; in CI it must be.
 pub(crate) fn has_strace() -> bool {
-    let words = ["-f", "-qq", "-o", "/dev/null", "-e", "inject=write:error=EIO:when=1", "/bin/echo"];
+    let words =
+        ["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "inject=write:error=EIO:when=1", "/bin/echo"];
     let found = Command::new("strace").args(words).output();
     let reason = match found {
         Ok(output) if output.status.code() == Some(1) => return true,

@@ -220,6 +220,17 @@ fn records() -> Vec<Case> {
     }
     cases.push(Case::members("RECORD that is no text", &with_record(b"\xff,,\n"), false));
     cases.push(Case::members("an empty RECORD", &with_record(b""), true));
+    for (length, taken) in [(4096, true), (4097, false)] {
+        for row in [format!("{},,\n", "p".repeat(length)), format!("gone,sha1={},\n", "h".repeat(length - 5))]
+        {
+            let record = format!("{row}{own}");
+            let name = format!("RECORD with a field of {length} bytes, {:?}", &row[..5]);
+            cases.push(Case::members(&name, &with_record(record.as_bytes()), taken));
+        }
+        let record = format!("{},,\n{own}", "é".repeat(length / 2) + &"p".repeat(length % 2));
+        let name = format!("RECORD with a path of {length} bytes that is not ASCII");
+        cases.push(Case::members(&name, &with_record(record.as_bytes()), taken));
+    }
     cases.push(Case::members("RECORD of too many rows", &with_record(&b"gone,,\n".repeat(5000)), false));
     let script = Member::new("pack-1.data/scripts/run", "#!python\n");
     let mut members = wheel_members("pack", &[script]);

@@ -186,6 +186,10 @@ fn file_names() -> Vec<Case> {
     let tags = vec!["x"; 20].join(".");
     let name = format!("pack-1-{tags}-{tags}-{tags}.whl");
     cases.push(Case::wheel("file name with 8000 tags", &name, &wheel, false));
+    for (count, taken) in [(16, true), (17, false)] {
+        let name = format!("pack-1-py3{}-none{}-any.whl", ".x".repeat(15), ".x".repeat(count - 1));
+        cases.push(Case::wheel(&format!("file name with 16 times {count} tags"), &name, &wheel, taken));
+    }
     cases
 }
 
