@@ -23,13 +23,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use fs_err as fs;
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::release::CheckAllowance;
+use wheelbarrow_base::json;
 use wheelbarrow_base::progress::Progress;
 
 use crate::ReleaseError;
+use crate::check::application::VARIABLE;
 use crate::command::as_site;
 use crate::command::child::{self, Leftovers, ProgramEnd};
 use crate::command::fork_server::ForkServer;
@@ -38,7 +39,7 @@ use crate::command::output::Output;
 use crate::command::secrets::Secrets;
 use crate::report::text::cut_line;
 use crate::root::locked_root::LockedRoot;
-use crate::root::release::CompleteRelease;
+use crate::root::release::{CompleteRelease, SiteRecord};
 use crate::root::settings::Settings;
 pub use error::{CheckError, CheckFault};
 pub use writes_in_release::WriteInRelease;
@@ -153,11 +154,40 @@ pub struct CheckedApplication {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(try_from = "CheckLine")]
 enum CheckReply {
     Answer(ApplicationAnswer),
     Imported { imported: bool },
     Failed { stage: String, error: String },
+}
+
+/// The keys of all replies.
+#[derive(Deserialize)]
+struct CheckLine {
+    interface: Option<Interface>,
+    host: Option<String>,
+    status: Option<u16>,
+    location: Option<String>,
+    raised: Option<String>,
+    imported: Option<bool>,
+    stage: Option<String>,
+    error: Option<String>,
+}
+
+impl TryFrom<CheckLine> for CheckReply {
+    type Error = &'static str;
+
+    fn try_from(line: CheckLine) -> Result<Self, &'static str> {
+        let CheckLine { interface, host, status, location, raised, imported, stage, error } = line;
+        if let (Some(interface), Some(host), Some(status)) = (interface, host, status) {
+            return Ok(Self::Answer(ApplicationAnswer { interface, host, status, location, raised }));
+        }
+        if let Some(imported) = imported {
+            return Ok(Self::Imported { imported });
+        }
+        let (stage, error) = stage.zip(error).ok_or("no known reply")?;
+        Ok(Self::Failed { stage, error })
+    }
 }
 
 /// Asks the application of the install at `install`, whose code is in `code`. What it says on stderr is appended to `log`,
@@ -193,7 +223,7 @@ pub(crate) fn check(
     let mut command = python_of_site(install, code, CHECK, site);
     command.stdin(question).stdout(answers.writer()?).stderr(output.writer()?);
     let cannot_start = |source| CheckError::Start {
-        python: fs::canonicalize(&python).unwrap_or_else(|_| python.clone()),
+        python: startable::roots_own(&python).unwrap_or_else(|| python.clone()),
         user: site.identity.and_then(|identity| identity.user),
         source,
     };
@@ -215,8 +245,9 @@ pub(crate) fn fork_server(
     settings: &Settings,
     locked: &LockedRoot<'_>,
 ) -> Result<Option<ForkServer>, ReleaseError> {
-    let code = release.path().join(&release.site()?.project.import_path);
-    let site = SiteUser { identity: settings.identity.as_ref(), passed: &settings.pass_environment };
+    let site = release.site()?;
+    let code = release.path().join(&site.project.import_path);
+    let site = SiteUser::of(release, &site, settings);
     let command = python_of_site(release.path(), &code, FORK_SERVER, &site);
     ForkServer::start(command, &locked.lock, Secrets::of(release.path()), locked.operator.progress)
 }
@@ -227,15 +258,30 @@ fn python_of_site(install: &Path, code: &Path, program: &str, site: &SiteUser<'_
     let mut command = Command::new(install.join("venv/bin/python"));
     command.args(["-c", program]).current_dir(code);
     as_site(&mut command, install, site.identity, site.passed);
+    if let Some(module) = &site.settings_module {
+        command.env(VARIABLE, module);
+    }
     command
 }
 
 /// As whom an application is asked.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SiteUser<'a> {
     pub identity: Option<&'a Identity>,
     /// Variables of who deploys that it gets, if it runs as another user.
     pub passed: &'a [String],
+    /// The module of Django's settings, if the units of the site's services set one.
+    pub settings_module: Option<String>,
+}
+
+impl<'a> SiteUser<'a> {
+    pub(crate) fn of(release: &CompleteRelease, site: &SiteRecord, settings: &'a Settings) -> Self {
+        Self {
+            identity: settings.identity.as_ref(),
+            passed: &settings.pass_environment,
+            settings_module: django::settings_of_check(release, site, settings),
+        }
+    }
 }
 
 /// For standard input, in memory.
@@ -256,7 +302,7 @@ struct CheckRun<'a> {
 impl CheckRun<'_> {
     fn judge(&self, ended: ProgramEnd, answers: &str) -> Result<CheckedApplication, ReleaseError> {
         let mut lines = answers.lines();
-        let reply = serde_json::from_slice(lines.next().unwrap_or_default().as_bytes());
+        let reply = json::from_slice(lines.next().unwrap_or_default().as_bytes());
         let status = match ended {
             ProgramEnd::Cancelled => return Err(ReleaseError::Cancelled),
             // The page came; that Django has not come to an end with its database is no reason to fail.
@@ -284,7 +330,7 @@ impl CheckRun<'_> {
             Ok(CheckReply::Imported { .. }) | Err(_) => return Err(self.fails(CheckFault::Ended { status })),
         };
         let django: Option<DjangoReport> =
-            lines.next().and_then(|line| serde_json::from_slice(line.as_bytes()).ok());
+            lines.next().and_then(|line| json::from_slice(line.as_bytes()).ok());
         // What is allowed is known by its whole name.
         let django = django.map(|django| django.allowing(&self.request.allow).clean(clean));
         if let Some(error) = django.as_ref().and_then(|django| django.broken.clone()) {

@@ -49,12 +49,15 @@ pub fn check(
         return Err(wrong("every user may read it; use `chmod o-r`", None));
     }
     let keys = parse(data)?;
-    match rules.required.iter().find(|key| !keys.contains(key) && !inherited(OsStr::new(key.as_str()))) {
-        Some(key) => {
-            Err(wrong("is required; not in the file, and the process has not inherited it", Some(key)))
-        }
-        None => Ok(keys),
-    }
+    let is_missing = |key: &&String| !keys.contains(key) && !inherited(OsStr::new(key.as_str()));
+    let mut missing = rules.required.iter().filter(is_missing);
+    let Some(first) = missing.next() else { return Ok(keys) };
+    let others: String = missing.map(|key| format!(", so is \"{key}\"")).collect();
+    let them = if others.is_empty() { "it" } else { "them" };
+    Err(wrong(
+        &format!("is required{others}; not in the file, and the process has not inherited {them}"),
+        Some(first),
+    ))
 }
 
 /// The text without the byte order mark that it may begin with.

@@ -34,6 +34,7 @@ pub(crate) mod shared;
 pub(crate) mod singletons;
 pub(crate) mod trash;
 pub(crate) mod trusted;
+pub(crate) mod trusted_python;
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -47,7 +48,7 @@ use wheelbarrow_wheel::order;
 
 use crate::root::journal::{Journal, JournalEvent};
 use crate::root::receipt::RECEIPT_PATH;
-use crate::root::release::{CompleteRelease, FORMAT, RELEASE_PATH, ReleaseRecord};
+use crate::root::release::{CompleteRelease, FORMAT, RELEASE_PATH, ReleaseRecord, with_environment};
 use crate::{ReleaseError, ReleaseId};
 
 const STATE: &str = ".wheelbarrow";
@@ -120,9 +121,9 @@ impl Root {
 
     /// The root at `path`, absolute, which [`Root::create`] has made.
     pub fn open(path: &Path) -> Result<Self, ReleaseError> {
-        let root = Self::at(path);
+        let root = Self::trusted_at(path)?;
         if root.releases().is_dir() && root.state().is_dir() {
-            return Self::trusted_at(path);
+            return Ok(root);
         }
         Err(ReleaseError::NotARoot { path: path.to_path_buf() })
     }
@@ -217,7 +218,7 @@ impl Root {
             Ok(target) => target,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
-                return Err(foreign("no link".to_owned()));
+                return Err(foreign(if path.is_dir() { "a directory" } else { "a file" }.to_owned()));
             }
             Err(error) if error.kind() == ErrorKind::NotADirectory => {
                 return Err(ReleaseError::NotADirectory { path: self.path.clone() });
@@ -305,7 +306,7 @@ impl Root {
             Err(error) => return Err(ReleaseError::io("read", &record)(error)),
         };
         let read = format::read_own::<ReleaseRecord>(&record, &text, FORMAT);
-        let record = read.map_err(ReleaseError::misread(&record))?;
+        let record = with_environment(read.map_err(ReleaseError::misread(&record))?, &path);
         Ok((record.id == *id).then_some(CompleteRelease { path, record }))
     }
 
@@ -335,7 +336,7 @@ impl Root {
         }
         last.checked_add(1).ok_or_else(|| {
             let reason = format!(
-                "number {last} is the highest that there is: remove what has it, if it is no release"
+                "it has the number {last}, and no number is higher; if that is not a release, remove it"
             );
             ReleaseError::io("number the next release in", &self.releases())(std::io::Error::other(reason))
         })

@@ -49,7 +49,7 @@ const EXAMPLES: [(&str, &[&str]); 33] = [
     ("migrate", &["wheelbarrow migrate 7 --dry-run --root /srv/mysite"]),
     ("env", &["wheelbarrow env set SECRET_KEY --root /srv/mysite", "wheelbarrow env check environment.json"]),
     ("exec", &["wheelbarrow exec --root /srv/mysite -- django-admin shell"]),
-    ("unit", &["wheelbarrow unit --root /srv/mysite --user www-data"]),
+    ("unit", &["wheelbarrow unit --root /srv/mysite --owner www-data"]),
     (
         "inspect",
         &["wheelbarrow inspect mysite-1.4.zip", "wheelbarrow inspect --html page.html mysite-1.4.zip"],

@@ -29,10 +29,11 @@ pub(super) fn run(arguments: &DoctorArguments, printer: &Printer) -> CommandResu
 fn show(report: &DoctorReport, printer: &Printer) {
     for finding in &report.findings {
         printer.line(&format!("{}: {}: {}", finding.rule, finding.place, finding.what));
-        printer.line(&format!("  fix: {}", with_root(&finding.fix)));
+        printer.line(&format!("  hint: {}", with_root(&finding.hint)));
     }
     if report.is_partial {
-        printer.note("processes of other users were not checked: only root can see them");
+        printer
+            .note("some processes were not checked: there was no time for them, or only root can see them");
     }
     if let Some(BundledPython { version, path }) = &report.interpreter {
         printer.note(&format!("the live release has its own Python {version}, in {}", path.display()));

@@ -6,10 +6,9 @@ use clap::Args;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
-use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::{Anybody, Artifact};
-use wheelbarrow_release::{FoundRelease, Root, find_release};
+use wheelbarrow_release::{FoundRelease, Root, find_release, probe_python};
 
 use super::list::state;
 use super::root::RootArguments;
@@ -34,7 +33,8 @@ pub(super) fn run(arguments: &FindArguments, printer: &Printer) -> CommandResult
         None => Sha256::of(Artifact::open_thin(Path::new(&arguments.artifact), &Anybody)?.manifest_bytes()),
     };
     let path = absolute(&arguments.root.root)?;
-    let python = arguments.python.as_deref().map(|python| Interpreter::probe(python, None)).transpose()?;
+    let probe = |python: &Path| probe_python(python, None, &Default::default());
+    let python = arguments.python.as_deref().map(probe).transpose()?;
     let python = python.as_ref().map(|python| python.executable.as_path());
     // Where there is no root yet, there is no release.
     let found = match path.join("releases").is_dir() {

@@ -67,7 +67,7 @@ pub enum Command {
     Recover(recover::RecoverArguments),
     /// Check an environment.json, or change the variables of the live release
     Env(env::EnvArguments),
-    /// Run a command in the environment of the live release
+    /// Run a command in the virtualenv of the live release
     Exec(exec::ExecArguments),
     /// Print systemd units for a site root
     Unit(unit::UnitArguments),

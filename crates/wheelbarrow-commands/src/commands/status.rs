@@ -73,8 +73,8 @@ fn line(ailment: &HealthProblem) -> String {
         Level::Critical => "critical",
         Level::Warning => "warning",
     };
-    let Finding { rule, place, what, fix } = &ailment.finding;
-    format!("{level}: {rule}: {place}: {what} (fix: {})", with_root(fix)).replace('\n', " ")
+    let Finding { rule, place, what, hint } = &ailment.finding;
+    format!("{level}: {rule}: {place}: {what} (hint: {})", with_root(hint)).replace('\n', " ")
 }
 
 fn well(health: &Health) -> String {
@@ -109,8 +109,13 @@ fn runs(status: &Status, running: &Service) -> Option<String> {
         1 => "1 process".to_owned(),
         number => format!("{number} processes"),
     };
-    let draining = if status.draining.iter().any(|one| one == unit) { ", draining" } else { "" };
-    Some(format!("{unit}, {processes}: {}{draining}", judged(status, &running)))
+    let is_one_of = |units: &[String]| units.iter().any(|one| one == unit);
+    let ending = match () {
+        () if is_one_of(&status.draining) => ", draining",
+        () if is_one_of(&status.failing) => ", stopping after a failure",
+        () => "",
+    };
+    Some(format!("{unit}, {processes}: {}{ending}", judged(status, &running)))
 }
 
 fn serving(status: &Status) -> String {
@@ -154,10 +159,9 @@ fn show(status: &Status) -> String {
     };
     let mut rows = vec![("live", live)];
     if let Some(broken) = &status.broken {
-        // Some say themselves what helps.
         let way =
-            if broken.contains('`') { "" } else { ": `wheelbarrow rollback` returns to a complete release" };
-        rows.push(("broken", format!("{broken}{way}")));
+            status.broken_hint.as_deref().unwrap_or("`wheelbarrow rollback` returns to a complete release");
+        rows.push(("broken", with_root(&format!("{broken}; {way}"))));
     }
     if let Some(BundledPython { version, path }) = &status.interpreter {
         rows.push(("python", format!("{version}, bundled, in {}", path.display())));
@@ -168,6 +172,12 @@ fn show(status: &Status) -> String {
         .iter()
         .filter_map(|service| Some(("service", format!("{}: {}", service.name, service.trouble.as_ref()?))));
     rows.extend(troubled);
+    let timers = status.services.iter().filter_map(|service| {
+        let next = service.timer.as_ref()?.next_at;
+        let next = next.map_or_else(|| "no next run".to_owned(), |at| format!("next run at {}", time(at)));
+        Some(("timer", format!("{}: {next}", service.name)))
+    });
+    rows.extend(timers);
     if let Some(elsewhere) = status.singletons.as_ref().filter(|found| !found.runs) {
         rows.push(("elsewhere", format!("{}: one host of the fleet runs it", elsewhere.services.join(", "))));
     }

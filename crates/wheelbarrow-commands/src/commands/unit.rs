@@ -11,7 +11,7 @@ use wheelbarrow_artifact::release::Manager;
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_base::{Exit, open_no_link, read_limited, write_atomic};
 use wheelbarrow_release::unit::{
-    Server, SiteSource, Unit, UnitOverrides, directory, find, shadowed, written,
+    HostSettings, Server, SiteSource, Unit, UnitOverrides, directory, find, shadowed, written,
 };
 use wheelbarrow_release::{Root, service_units};
 
@@ -36,6 +36,9 @@ pub struct UnitArguments {
     /// A release to take the services from, by its id or number [default: the live release]
     #[arg(long, value_name = "ID", requires = "root", conflicts_with = "artifact")]
     release: Option<String>,
+    /// Use the settings of the artifact only, without ROOT/shared/wheelbarrow.toml: for a root on another machine
+    #[arg(long, conflicts_with = "release")]
+    artifact_settings: bool,
     /// The name of the units [default: `unit` of the settings, else the name of the site]
     #[arg(long)]
     name: Option<String>,
@@ -45,9 +48,9 @@ pub struct UnitArguments {
     /// The application, such as `mysite.wsgi:application` [default: found]
     #[arg(long)]
     application: Option<String>,
-    /// The user of the service [default: `owner` of the settings, else www-data]
-    #[arg(long)]
-    user: Option<String>,
+    /// The user that the site runs as [default: `owner` of the settings, else www-data]
+    #[arg(long, value_name = "USER", alias = "user")]
+    owner: Option<String>,
     /// The group of the service [default: `group` of the settings, else a group of the user's name]
     #[arg(long)]
     group: Option<String>,
@@ -103,7 +106,7 @@ pub(super) fn run(arguments: &UnitArguments, context: &Context, printer: &Printe
     if arguments.json {
         return printer.json(&units);
     }
-    if arguments.write.is_some() {
+    if arguments.write.is_some() || units.is_empty() {
         return Ok(());
     }
     let show = |unit: &Unit| match manager {
@@ -141,6 +144,9 @@ fn units(
         _ => None,
     };
     let artifact = arguments.artifact.clone().or_else(|| context.artifact.clone());
+    if artifact.is_none() && arguments.artifact_settings {
+        return Err(Refusal::usage("no artifact whose settings to use", "name an artifact").into());
+    }
     if root.is_none() && artifact.is_none() {
         return Err(Refusal::usage("no site to print units for", "name an artifact, or `--root ROOT`").into());
     }
@@ -151,14 +157,15 @@ fn units(
         name: arguments.name.clone(),
         server: Server::ALL.into_iter().find(|known| Some(known.name()) == server),
         application: arguments.application.clone(),
-        user: arguments.user.clone(),
+        user: arguments.owner.clone(),
         group: arguments.group.clone(),
         socket_group: arguments.socket_group.clone(),
         workers: arguments.workers,
         python: context.python.clone(),
     };
+    let host = if arguments.artifact_settings { HostSettings::LeftOut } else { HostSettings::Read };
     let source = match &artifact {
-        Some(artifact) => SiteSource::Artifact(artifact),
+        Some(artifact) => SiteSource::Artifact(artifact, host),
         None => SiteSource::Release(release.as_ref()),
     };
     let named = |(name, _): &(&str, Manager)| Some(*name) == arguments.systemd.as_deref();
@@ -167,18 +174,31 @@ fn units(
     let own = of_services.filter(|own| !own.units.is_empty());
     own.iter().flat_map(|own| &own.missing).for_each(|what| printer.note(what));
     match (arguments.only, own) {
-        (Some(UnitSelection::Server), Some(own)) if !own.has_server => Ok((Vec::new(), own.manager)),
+        (Some(UnitSelection::Server), Some(own)) if !own.has_server => {
+            printer.note(
+                "no units for `--only server`: `[release.server]` names no unit; `--only services` prints the units of services",
+            );
+            Ok((Vec::new(), own.manager))
+        }
         (None | Some(UnitSelection::Services), Some(own)) => Ok((own.units, own.manager)),
-        (Some(UnitSelection::Services), None) => Ok((Vec::new(), Manager::System)),
+        (Some(UnitSelection::Services), None) => {
+            let why = match root {
+                Some(_) => "no `[[release.service]]` has `run`",
+                None => "`--root ROOT` is missing",
+            };
+            printer.note(&format!(
+                "no units for `--only services`: {why}; `--only server` prints the units of a server"
+            ));
+            Ok((Vec::new(), Manager::System))
+        }
         (None | Some(UnitSelection::Server), _) if manager == Some(Manager::User) => {
             let hint = "`[[release.service]]` describes services, with `--root ROOT`";
             Err(Refusal::usage("only units of services can be those of a user", hint).into())
         }
         (None | Some(UnitSelection::Server), _) => {
             let site = find(root, source, wanted)?;
-            if site.lacks_server {
-                printer
-                    .note(&format!("the site has no {}: add it to the requirements", site.server.program()));
+            if let Some(lacks) = site.lacks {
+                printer.note(&format!("the site has no {lacks}: add it to the requirements"));
             }
             let units = site.units();
             let units = units.map_err(|error| Refusal::usage(error.to_string(), "a flag names another"))?;
@@ -281,7 +301,8 @@ fn write(directory: &Path, units: &[Unit], printer: &Printer) -> CommandResult<(
         }
     }
     for (path, text) in missing {
-        write_atomic(&path, text.as_bytes(), 0o666)?;
+        // Whatever the umask: a program in a unit may run as root.
+        write_atomic(&path, text.as_bytes(), 0o644)?;
         printer.deed();
         printer.done(&format!("wrote {}", path.display()));
     }

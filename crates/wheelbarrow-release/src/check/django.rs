@@ -1,7 +1,8 @@
 //! Facts about a Django site that are detected: its settings module, its application, and whether commands
 //! migrate its database.
 
-use wheelbarrow_artifact::release::Words;
+use wheelbarrow_artifact::release::{Server, Words};
+use wheelbarrow_base::json;
 
 use crate::ReleaseError;
 use crate::check::application::{FoundApplication, SiteCode, VARIABLE, find};
@@ -25,8 +26,8 @@ pub(crate) fn settings_module(
     }
     let is_inherited = identity::other_user(settings.identity.as_ref()).is_none()
         || settings.pass_environment.iter().any(|name| name == VARIABLE);
-    if is_inherited && std::env::var_os(VARIABLE).is_some() {
-        return Ok(None);
+    if is_inherited && let Some(module) = std::env::var_os(VARIABLE) {
+        return Ok(module.into_string().ok());
     }
     Ok(code_of(release, site)?.settings_modules().into_iter().next())
 }
@@ -42,6 +43,21 @@ pub(crate) fn settings_of_services(
     }
     let declared = settings.declared.settings.clone();
     declared.or_else(|| code_of(release, site).ok()?.common_settings())
+}
+
+/// The same for the check of a release: the settings of its services if they are all that serves, and if Wheelbarrow
+/// writes their units. Else what a server sets is unknown.
+pub(crate) fn settings_of_check(
+    release: &CompleteRelease,
+    site: &SiteRecord,
+    settings: &Settings,
+) -> Option<String> {
+    let serving: Vec<_> = settings.services.iter().filter(|service| service.is_constant()).collect();
+    let is_own = !serving.is_empty() && serving.iter().all(|service| service.own().is_some());
+    if settings.server != Server::None || !is_own {
+        return None;
+    }
+    settings_of_services(release, site, settings)
 }
 
 fn code_of(release: &CompleteRelease, site: &SiteRecord) -> Result<SiteCode<'static>, ReleaseError> {
@@ -71,7 +87,7 @@ fn sets_variable(release: &CompleteRelease) -> bool {
 
 fn variable(release: &CompleteRelease) -> Option<String> {
     let text = release.read(crate::environment::ENVIRONMENT).unwrap_or_default();
-    let values = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(without_mark(&text));
+    let values = json::from_slice::<serde_json::Map<String, serde_json::Value>>(without_mark(&text));
     values.ok()?.get(VARIABLE)?.as_str().map(str::to_owned)
 }
 

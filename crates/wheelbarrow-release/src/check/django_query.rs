@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::de::DeserializeOwned;
 use wheelbarrow_artifact::release::Words;
+use wheelbarrow_base::json;
 
 use crate::ReleaseError;
 use crate::check::django;
@@ -91,7 +92,7 @@ pub(crate) fn ask<T: DeserializeOwned>(
         None => None,
     };
     match run.run_in(fork, locked.operator.progress) {
-        Ok(output) => Ok(serde_json::from_slice(&output.last_line()).ok()),
+        Ok(output) => Ok(json::from_slice(&output.last_line()).ok()),
         Err(ReleaseError::Command { .. } | ReleaseError::NoProgram { .. }) => Ok(None),
         Err(error) => Err(error),
     }

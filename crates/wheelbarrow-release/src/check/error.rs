@@ -148,7 +148,7 @@ impl CheckError {
                 )
             }
             Self::Failed { fault: fault @ CheckFault::Import { .. }, output, log, .. } if !output.is_empty() => {
-                let log = log.as_ref().map(|log| format!("; its full output is in {}", log.display()));
+                let log = log.as_ref().map(|log| format!("; the full output of the check is in {}", log.display()));
                 format!(
                     "nothing was switched{}; {fault} (`[release] application` names another application)",
                     log.unwrap_or_default()
@@ -156,7 +156,7 @@ impl CheckError {
             }
             Self::Failed { fault, output, log, .. } => {
                 let log = log.as_ref().filter(|_| !output.is_empty());
-                let whole = log.map(|log| format!("; its full output is in {}", log.display()));
+                let whole = log.map(|log| format!("; the full output of the check is in {}", log.display()));
                 format!("nothing was switched{}; {fault}", whole.unwrap_or_default())
             }
         }

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt;
+use wheelbarrow_base::json;
 
 use crate::check::CheckMessage;
 use crate::report::changes::Findings;
@@ -17,7 +18,7 @@ const FILE: &str = "findings.json";
 pub(crate) fn of_live(root: &Root) -> Vec<String> {
     let live = root.live().ok().flatten().and_then(|live| root.complete_or_none(&live).ok().flatten());
     let text = live.and_then(|live| live.read_if_there(&format!("{LOGS}/{FILE}")).ok().flatten());
-    text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    text.and_then(|text| json::from_slice(&text).ok()).unwrap_or_default()
 }
 
 pub(crate) fn is_known(release: &CompleteRelease, finding: &CheckMessage, known: &[String]) -> bool {

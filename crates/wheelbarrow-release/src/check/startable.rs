@@ -4,18 +4,18 @@
 //! modes that a user gave them. The interpreter is not part of the release: an upgrade of the system may have
 //! removed it.
 
-use std::io::ErrorKind;
-use std::os::fd::AsFd;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fs_err as fs;
+use rustix::fs::FileType;
 use rustix::process::getuid;
-use wheelbarrow_base::beneath::{exposure, exposure_of};
+use wheelbarrow_base::as_user;
+use wheelbarrow_base::beneath::{self, Directory};
 use wheelbarrow_base::progress::{Progress, Silent};
-use wheelbarrow_base::{as_user, open_no_link, open_regular};
 
 use crate::ReleaseError;
 use crate::command::as_site;
@@ -27,6 +27,7 @@ use crate::command::secrets::Secrets;
 use crate::root::moved_root;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::{Settings, bin};
+use crate::root::trusted_python;
 
 /// Before the number of nobody, whom others are too; no distribution gives it away.
 const STRANGER: u32 = 65_533;
@@ -54,10 +55,10 @@ pub(crate) fn check_way(release: &CompleteRelease, settings: &Settings) -> Resul
     let ways: Vec<&Path> = python.ancestors().skip(1).collect();
     let ways: Vec<_> = ways.into_iter().rev().map(Path::to_path_buf).collect();
     readable_by(identity, |_| {
-        let is_closed = |path: &PathBuf| {
-            fs::metadata(path.join(".")).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
-        };
-        ways.into_iter().find(is_closed)
+        ways.into_iter().find_map(|path| {
+            let error = fs::metadata(path.join(".")).err()?;
+            Closed::of(path, &error)
+        })
     })
 }
 
@@ -69,24 +70,46 @@ pub(crate) fn check_files(release: &CompleteRelease, settings: &Settings) -> Res
     readable_by(settings.identity.as_ref(), |user| first_closed(top.to_path_buf(), &own, user))
 }
 
+/// What may not be read.
+struct Closed {
+    path: PathBuf,
+    /// By fapolicyd, say: modes, access lists and SELinux deny with another error.
+    is_by_policy: bool,
+}
+
+impl Closed {
+    fn of(path: PathBuf, error: &io::Error) -> Option<Self> {
+        let is_by_policy = error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error());
+        (error.kind() == ErrorKind::PermissionDenied).then_some(Self { path, is_by_policy })
+    }
+}
+
 /// The first file or directory below `directory` that may not be read. What belongs to `user` is left out with all that is in it:
 /// its owner can do anything there, also while it is looked at, and can mend its mode.
-fn first_closed(directory: PathBuf, left_out: &Path, user: u32) -> Option<PathBuf> {
-    let is_denied = |error: &std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+fn first_closed(directory: PathBuf, left_out: &Path, user: u32) -> Option<Closed> {
     let mut directories = vec![directory];
     while let Some(directory) = directories.pop() {
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries.flatten(),
-            Err(error) if is_denied(&error) => return Some(directory),
-            Err(_) => continue,
+        // Where that user has mounted a file system, its server is not asked, not even for an owner.
+        let open = Directory::open(&directory).map(Directory::on_one_mount);
+        let listed = open.and_then(|open| Ok((open.entries()?, open)));
+        let (entries, open) = match listed {
+            Ok(listed) => listed,
+            Err(error) => match Closed::of(directory, &error) {
+                None => continue,
+                closed => return closed,
+            },
         };
-        for path in entries.map(|entry| entry.path()).filter(|path| path != left_out) {
-            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-            match metadata.file_type() {
-                _ if metadata.uid() == user => {}
-                kind if kind.is_dir() => directories.push(path),
-                kind if kind.is_file() && open_no_link(&path).is_err_and(|error| is_denied(&error)) => {
-                    return Some(path);
+        for (name, kind) in entries {
+            let path = directory.join(&name);
+            let is_users = || open.stat_at(&name).map_or(true, |stat| stat.st_uid == user);
+            match kind {
+                FileType::Directory if path != left_out && !is_users() => directories.push(path),
+                FileType::RegularFile => {
+                    let error = open.file(&name).err().filter(|_| !is_users());
+                    let closed = error.and_then(|error| Closed::of(path, &error));
+                    if closed.is_some() {
+                        return closed;
+                    }
                 }
                 _ => {}
             }
@@ -99,9 +122,9 @@ fn first_closed(directory: PathBuf, left_out: &Path, user: u32) -> Option<PathBu
 /// as them.
 pub(crate) fn problem(release: &CompleteRelease, settings: &Settings) -> Option<ReleaseError> {
     let python = bin(release).join("python");
-    let is_closed = fs::metadata(&python).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+    let is_closed = || fs::metadata(&python).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
     // Whoever looks is not who runs it.
-    if is_closed && !getuid().is_root() {
+    if !getuid().is_root() && is_closed() {
         return None;
     }
     let limit = deadline::left(LOOK);
@@ -118,16 +141,15 @@ fn user_of(identity: Option<&Identity>) -> Option<(u32, u32)> {
     Some((user, identity.group.unwrap_or(user)))
 }
 
-/// Whether root may run the Python to which the virtualenv of a release leads, by its own path: it is not of the release, where
-/// wheels and the artifact may have written beside it what changes how it starts, and nobody but root can have written it.
-fn is_roots_own(python: &Path, release: &CompleteRelease) -> bool {
-    let is_of_release = fs::canonicalize(release.path()).map_or(true, |release| python.starts_with(release));
-    let is_trusted = || -> std::io::Result<bool> {
-        // The directories first: where others may write, what is opened may be a FIFO by then.
-        let is_exposed = python.parent().map_or(Ok(None), exposure_of)?.is_some();
-        Ok(!is_exposed && exposure(open_regular(python)?.as_fd(), python)?.is_none())
-    };
-    !is_of_release && is_trusted().unwrap_or(false)
+/// What `python` leads to, if nobody but root can have written it. Else it is not even looked at: its file system may be one
+/// that waits.
+pub(super) fn roots_own(python: &Path) -> Option<PathBuf> {
+    trusted_python::check(python).ok().and_then(|()| fs::canonicalize(python).ok())
+}
+
+/// Whether it is not of the release, where wheels and the artifact may have written beside it what changes how it starts.
+fn is_outside(python: &Path, release: &CompleteRelease) -> bool {
+    fs::canonicalize(release.path()).is_ok_and(|release| !python.starts_with(release))
 }
 
 /// A user whose processes neither the user of the site nor any other can stop, and who has the rights of the site's group.
@@ -138,7 +160,7 @@ fn stranger(group: u32) -> Identity {
 /// Fails with the path that `closed` finds as the user of the site, whose number it gets.
 fn readable_by(
     identity: Option<&Identity>,
-    closed: impl FnOnce(u32) -> Option<PathBuf> + Send,
+    closed: impl FnOnce(u32) -> Option<Closed> + Send,
 ) -> Result<(), ReleaseError> {
     let Some((user, group)) = user_of(identity) else { return Ok(()) };
     let first = as_user(user, group, || closed(user)).map_err(|source| ReleaseError::Io {
@@ -146,7 +168,10 @@ fn readable_by(
         path: "the site".into(),
         source,
     })?;
-    let Some(path) = first else { return Ok(()) };
+    let Some(Closed { path, is_by_policy }) = first else { return Ok(()) };
+    if is_by_policy {
+        return Err(ReleaseError::Denied { path, user });
+    }
     let metadata = fs::symlink_metadata(&path).map_err(ReleaseError::io("look at", &path))?;
     let mode = metadata.permissions().mode() & 0o7777;
     Err(ReleaseError::Unreadable { path, mode, owner: metadata.uid(), group: metadata.gid(), user })
@@ -174,9 +199,7 @@ fn start_within(
         python: python.clone(),
         reason,
     };
-    if let Err(error) = fs::metadata(&python)
-        && error.kind() == ErrorKind::NotFound
-    {
+    if beneath::is_missing(&python) {
         let mut target = python.clone();
         // As many as the kernel follows: others may make more meanwhile.
         for _ in 0..40 {
@@ -186,7 +209,7 @@ fn start_within(
         return Err(cannot(format!("it leads to {}, which is missing", target.display())));
     }
     // Neither the site's modules nor its environment: nothing of the site runs.
-    let started = |python: &Path, identity: Option<&Identity>, passed: &[String]| {
+    let started = |python: &Path, identity: Option<&Identity>, passed: &[String], leftovers| {
         let (output, secrets) = (Output::memory()?, Secrets::default());
         let mut command = Command::new(python);
         command.args(["-I", "-S", "-c", ""]).current_dir("/");
@@ -194,7 +217,7 @@ fn start_within(
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output.writer()?);
         let running = match limit {
             Some(limit) => child::start_hastily(&mut command, limit),
-            None => child::start(&mut command, Leftovers::Keep, None),
+            None => child::start(&mut command, leftovers, None),
         };
         let most = limit.unwrap_or(LIMIT);
         let ended = running.and_then(|running| running.wait(most, progress, || output.cut(&secrets)));
@@ -204,19 +227,53 @@ fn start_within(
             Ok(ProgramEnd::Late) if limit.is_some() => Ok(None),
             Ok(ProgramEnd::Late) => Ok(Some(format!("it does not end within {} s", LIMIT.as_secs()))),
             Ok(ProgramEnd::By(status)) => Ok(Some(format!("{status}: {}", output.last_lines(&secrets)))),
+            Err(error) if limit.is_some() && error.kind() == ErrorKind::TimedOut => Ok(None),
             Err(error) => Ok(Some(error.to_string())),
         }
     };
     let identity = settings.identity.as_ref();
-    let Some(reason) = started(&python, identity, &settings.pass_environment)? else { return Ok(()) };
+    let first = started(&python, identity, &settings.pass_environment, Leftovers::Keep)?;
+    let Some(reason) = first else { return Ok(()) };
     let Some((_, group)) = user_of(identity) else { return Err(cannot(reason)) };
     // The processes of that user can stop one another, and nobody is kept in a release by that. Whether the site has an
     // application that the reason keeps from running, its check finds.
-    let base = fs::canonicalize(&python).map_err(ReleaseError::io("find", &python))?;
-    let stranger = (!is_roots_own(&base, release)).then(|| stranger(group));
-    if let Some(reason) = started(&base, stranger.as_ref(), &[])? {
+    let own = roots_own(&python).filter(|own| is_outside(own, release));
+    let stranger = own.is_none().then(|| stranger(group));
+    let base = own.unwrap_or_else(|| python.clone());
+    // What it left behind could stop the same look at another site.
+    if let Some(reason) = started(&base, stranger.as_ref(), &[], Leftovers::End)? {
         return Err(cannot(reason));
     }
     progress.note(&format!("the user of the site cannot start {}: {reason}", python.display()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use wheelbarrow_testing::mounts::{SilentMount, in_time};
+
+    use super::*;
+
+    #[test]
+    fn a_directory_in_which_a_file_system_is_mounted_is_left_out() {
+        let place = tempfile::tempdir().unwrap();
+        let mounted = place.path().join("static");
+        fs::create_dir(&mounted).unwrap();
+        let Some(_mount) = SilentMount::at(&mounted) else { return };
+        let top = place.path().to_path_buf();
+        assert!(in_time(move || first_closed(top, Path::new("/"), 4321)).is_none());
+    }
+
+    #[test]
+    fn a_policy_denies_with_another_error_than_modes() {
+        let is_by_policy = |number| {
+            let error = io::Error::from_raw_os_error(number);
+            Closed::of(PathBuf::from("app.py"), &error).map(|closed| closed.is_by_policy)
+        };
+        let numbers = [rustix::io::Errno::PERM, rustix::io::Errno::ACCESS, rustix::io::Errno::NOENT];
+        assert_eq!(
+            numbers.map(|number| is_by_policy(number.raw_os_error())),
+            [Some(true), Some(false), None]
+        );
+    }
 }

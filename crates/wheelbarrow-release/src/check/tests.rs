@@ -1,5 +1,6 @@
 //! Applications that answer, and applications that do not.
 
+use fs_err as fs;
 use wheelbarrow_base::Explain;
 use wheelbarrow_base::progress::Silent;
 
@@ -212,7 +213,7 @@ fn an_interpreter_that_cannot_start_is_reported_with_its_user() {
     fs_err::os::unix::fs::symlink("/bin/sh", place.path().join("venv/bin/python")).unwrap();
     let identity =
         Identity { user: Some(65534), group: Some(65534), name: "65534".to_owned(), home: "/".to_owned() };
-    let site = SiteUser { identity: Some(&identity), passed: &[] };
+    let site = SiteUser { identity: Some(&identity), ..SiteUser::default() };
     let request = CheckRequest {
         application: "site".to_owned(),
         interface: None,

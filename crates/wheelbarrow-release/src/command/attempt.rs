@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use wheelbarrow_base::progress::Progress;
+use wheelbarrow_base::progress::{Progress, Silent};
 
 use super::child::{self, Leftovers, ProgramEnd};
 use super::output::Output;
@@ -14,23 +14,37 @@ const LONGEST: usize = 16 << 10;
 
 /// Runs it for no longer than the limit. What went wrong, in a line.
 pub(crate) fn attempt(command: &mut Command, limit: Duration, progress: &dyn Progress) -> Option<String> {
-    let said = Output::memory().and_then(|said| Ok((said.writer()?, said)));
-    let (writer, said) = match said {
-        Ok(said) => said,
-        Err(error) => return Some(error.to_string()),
-    };
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer);
-    let running = match child::start(command, Leftovers::Keep, None) {
-        Ok(running) => running,
-        Err(error) => return Some(error.to_string()),
-    };
-    match running.wait(limit, progress, || said.cut(&Secrets::default())) {
-        Ok(ProgramEnd::By(status)) if status.success() => None,
-        Ok(ProgramEnd::By(_)) => Some(first_line(&said.head(LONGEST))),
-        Ok(ProgramEnd::Late) => Some(format!("not done after {} s", limit.as_secs())),
-        Ok(ProgramEnd::Cancelled) => Some("not waited for".to_owned()),
-        Err(error) => Some(error.to_string()),
+    let ended = run(command.stdout(Stdio::null()), Command::stderr, limit, progress);
+    match ended {
+        Ok((ProgramEnd::By(status), _)) if status.success() => None,
+        Ok((ProgramEnd::By(_), said)) => Some(first_line(&said.head(LONGEST))),
+        Ok((ProgramEnd::Late, _)) => Some(format!("not done after {} s", limit.as_secs())),
+        Ok((ProgramEnd::Cancelled, _)) => Some("not waited for".to_owned()),
+        Err(error) => Some(error),
     }
+}
+
+/// What it prints; nothing if it fails, or does not end in time.
+pub(crate) fn answer(command: &mut Command, limit: Duration) -> Vec<u8> {
+    match run(command.stderr(Stdio::null()), Command::stdout, limit, &Silent) {
+        Ok((ProgramEnd::By(_), said)) => said.head(LONGEST << 6),
+        _ => Vec::new(),
+    }
+}
+
+/// Runs it with one of its streams kept in memory.
+fn run(
+    command: &mut Command,
+    stream: fn(&mut Command, std::fs::File) -> &mut Command,
+    limit: Duration,
+    progress: &dyn Progress,
+) -> Result<(ProgramEnd, Output), String> {
+    let said = Output::memory().and_then(|said| Ok((said.writer()?, said)));
+    let (writer, said) = said.map_err(|error| error.to_string())?;
+    stream(command.stdin(Stdio::null()), writer);
+    let ended = child::start(command, Leftovers::Keep, None)
+        .and_then(|running| running.wait(limit, progress, || said.cut(&Secrets::default())));
+    Ok((ended.map_err(|error| error.to_string())?, said))
 }
 
 pub(crate) fn first_line(text: &[u8]) -> String {

@@ -8,7 +8,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -29,6 +30,10 @@ const STARTING: Duration = Duration::from_secs(20);
 
 /// How long processes that were killed may take to disappear.
 pub(crate) const DYING: Duration = Duration::from_secs(2);
+
+/// The descriptor of the lock of a root, if this process has one. A child closes it before exec(2), in which another user may hold
+/// the child up.
+pub(crate) static LOCK: AtomicI32 = AtomicI32::new(-1);
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,28 +113,27 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
     spawn_within(command, STARTING)
 }
 
+/// Not in this thread: if the program lies in a file system by FUSE, its user's server decides how long exec(2) takes, and no
+/// signal ends the child before.
 fn spawn_within(command: &mut Command, limit: Duration) -> io::Result<Child> {
-    let (begun, told) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
     let own = fs::read_link("/proc/self/exe").ok();
     let before: BTreeSet<i32> = children().into_iter().map(|process| process.pid).inserted();
-    std::thread::scope(|scope| {
-        let watch = move || {
-            // Ends with an error when `begun` is dropped.
-            if told.recv_timeout(limit) != Err(RecvTimeoutError::Timeout) {
-                return;
-            }
-            let is_stuck = |process: &ChildProcess| {
-                let program = fs::read_link(format!("/proc/{}/exe", process.pid)).ok();
-                !before.contains(&process.pid) && program == own
-            };
-            children().iter().filter(|process| is_stuck(process)).for_each(ChildProcess::kill);
+    let program = command.get_program().to_owned();
+    let mut taken = std::mem::replace(command, Command::new(program));
+    let start = move || _ = tell.send((taken.spawn(), taken));
+    std::thread::Builder::new().spawn(start)?;
+    let started = told.recv_timeout(limit).or_else(|_| {
+        let is_stuck = |process: &ChildProcess| {
+            let program = fs::read_link(format!("/proc/{}/exe", process.pid)).ok();
+            !before.contains(&process.pid) && program == own
         };
-        // Without a thread it is started unwatched.
-        let _ = std::thread::Builder::new().spawn_scoped(scope, watch);
-        let started = command.spawn();
-        drop(begun);
-        started
-    })
+        children().iter().filter(|process| is_stuck(process)).for_each(ChildProcess::kill);
+        told.recv_timeout(LOOK * 100)
+    });
+    let (started, taken) = started.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+    *command = taken;
+    started
 }
 
 /// Has the command leave the session of this process, and all its descriptors but the standard streams and `kept`. Its
@@ -142,6 +146,8 @@ pub(crate) fn set_apart(command: &mut Command, kept: Option<RawFd>, terminal: Op
             return Err(io::Error::last_os_error());
         }
         close_on_exec();
+        // SAFETY: `close` takes a number and no pointer; for -1 it returns an error.
+        unsafe { libc::close(LOCK.load(Ordering::Relaxed)) };
         if let Some(kept) = kept {
             // SAFETY: a number alone; it is open, since it was borrowed.
             unsafe { libc::fcntl(kept, libc::F_SETFD, 0) };

@@ -18,6 +18,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 use serde::Deserialize;
+use wheelbarrow_base::json;
 use wheelbarrow_base::progress::Progress;
 
 use crate::ReleaseError;
@@ -55,22 +56,15 @@ struct Server {
     _lock: CommandLock,
 }
 
-/// What it says.
+/// What it says: that it has started, that a request has ended, or why it takes none.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Said {
-    Started {
-        started: bool,
-    },
-    Ended {
-        status: i32,
-        /// It is over with this.
-        #[serde(default)]
-        last: bool,
-    },
-    Declined {
-        declined: String,
-    },
+struct Said {
+    started: Option<bool>,
+    status: Option<i32>,
+    /// It is over with this.
+    #[serde(default)]
+    last: bool,
+    declined: Option<String>,
 }
 
 /// What came of a request.
@@ -102,10 +96,8 @@ impl ForkServer {
         // With it, this process's own copy of the other end of the socket.
         drop(command);
         let mut server = Server { running, control, _lock: held };
-        let started = server.wait(STARTING, progress, &mut || {}, |said| match said {
-            Said::Started { started: true } => Some(()),
-            _ => None,
-        });
+        let started = server
+            .wait(STARTING, progress, &mut || {}, |said| said.started.filter(|started| *started).map(drop));
         match started {
             Ok(Ok(Ok(()))) => Ok(Some(Self { server: Some(server), secrets })),
             Ok(Err(ProgramEnd::Cancelled)) => Err(ReleaseError::Cancelled),
@@ -137,16 +129,13 @@ impl ForkServer {
         if server.send(request.to_string().as_bytes(), streams).is_err() {
             return Ok(None);
         }
-        let heard = server.wait(limit, progress, &mut look, |said| match said {
-            Said::Started { .. } => None,
-            Said::Ended { status, last } => {
-                Some(Heard::Ended { status: ExitStatus::from_raw(status), is_last: last })
+        let heard = server.wait(limit, progress, &mut look, |said| {
+            if let Some(status) = said.status {
+                return Some(Heard::Ended { status: ExitStatus::from_raw(status), is_last: said.last });
             }
-            Said::Declined { declined } => {
-                let reason = cut_line(&self.secrets.hide(&declined), SHOWN);
-                progress.detail(&format!("in a process of its own, since {reason}"));
-                Some(Heard::Declined)
-            }
+            let reason = cut_line(&self.secrets.hide(&said.declined?), SHOWN);
+            progress.detail(&format!("in a process of its own, since {reason}"));
+            Some(Heard::Declined)
         })?;
         match heard {
             Ok(Ok(Heard::Declined)) => {
@@ -195,7 +184,7 @@ impl Server {
             let mut bytes = [0; MOST];
             match rustix::net::recv(control, &mut bytes[..], RecvFlags::DONTWAIT) {
                 Ok((count @ 1.., _)) => {
-                    let said = serde_json::from_slice(bytes.get(..count).unwrap_or_default());
+                    let said = json::from_slice(bytes.get(..count).unwrap_or_default());
                     return Ok(said.ok().and_then(&mut wanted).map(Ok));
                 }
                 Err(Errno::AGAIN | Errno::INTR) => {}

@@ -49,12 +49,22 @@ pub(crate) fn find(owner: Option<&str>, group: Option<&str>) -> Result<Option<Id
         }
     }
     if let Some(group) = group {
-        let found = lines("/etc/group", 3).into_iter().find(|fields| fields[0] == group);
-        let number = found.map_or_else(|| group.parse().ok(), |fields| fields[2].parse().ok());
-        let number = number.filter(|number| *number != u32::MAX);
-        identity.group = Some(number.ok_or_else(|| unknown("group", group, "group"))?);
+        identity.group = Some(group_number(group).ok_or_else(|| unknown("group", group, "group"))?);
     }
     Ok(Some(identity))
+}
+
+/// The number of a group, by its name or as it is.
+pub(crate) fn group_number(group: &str) -> Option<u32> {
+    let found = lines("/etc/group", 3).into_iter().find(|fields| fields[0] == group);
+    let number: Option<u32> = found.map_or_else(|| group.parse().ok(), |fields| fields[2].parse().ok());
+    number.filter(|number| *number != u32::MAX)
+}
+
+/// Of the groups that nginx and Apache have on Debian and on other systems, the first that `is_here`, else Debian's.
+pub(crate) fn proxy_group(is_here: impl Fn(&str) -> bool) -> &'static str {
+    let groups = ["www-data", "nginx", "apache"];
+    groups.into_iter().find(|group| is_here(group)).unwrap_or(groups[0])
 }
 
 /// The user that the site's commands run as, if that is another than the user of this process: root alone can do that.
@@ -96,7 +106,7 @@ fn unknown(key: &'static str, name: &str, what: &str) -> ReleaseError {
 
 #[cfg(test)]
 mod tests {
-    use super::find;
+    use super::{find, proxy_group};
 
     #[test]
     fn reserved_user_ids_are_refused() {
@@ -104,5 +114,12 @@ mod tests {
         for (owner, group) in [(Some("4294967295"), None), (None, Some("4294967295")), (Some("-1"), None)] {
             assert!(find(owner, group).is_err(), "{owner:?} {group:?}");
         }
+    }
+
+    #[test]
+    fn the_proxy_has_a_group_of_the_host() {
+        assert_eq!(proxy_group(|_| true), "www-data");
+        assert_eq!(proxy_group(|group| group == "apache"), "apache");
+        assert_eq!(proxy_group(|_| false), "www-data");
     }
 }

@@ -20,9 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use matcher::{MatchKind, SHORTEST, SecretFinder};
-use wheelbarrow_base::{LARGEST_ENVIRONMENT, read_regular};
+use wheelbarrow_base::{LARGEST_ENVIRONMENT, json, read_regular};
 use wheelbarrow_wheel::order::Inserted;
 
 use crate::environment::without_mark;
@@ -46,7 +47,7 @@ impl Secrets {
 
     /// Of several installs.
     pub(crate) fn of_all<'p>(installs: impl IntoIterator<Item = &'p Path>) -> Self {
-        Self::of_variables(installs.into_iter().flat_map(variables))
+        Self::of_variables(installs.into_iter().flat_map(variables).chain(passed()))
     }
 
     /// Of names and values.
@@ -110,9 +111,22 @@ pub fn hide_secrets(environment: &BTreeMap<String, String>, text: &str) -> Strin
 fn variables(install: &Path) -> Vec<(String, String)> {
     let text = read_regular(&install.join("environment.json"), LARGEST_ENVIRONMENT).unwrap_or_default();
     let variables: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(without_mark(&text)).unwrap_or_default();
+        json::from_slice(without_mark(&text)).unwrap_or_default();
     let text = |value: &serde_json::Value| Some(value.as_str()?.to_owned());
     variables.into_iter().filter_map(|(name, value)| Some((name, text(&value)?))).collect()
+}
+
+/// Names of the variables of this process that commands of the site get too.
+static PASSED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// From now on the values of these variables are hidden as those of an environment.json are.
+pub(crate) fn hide_passed(names: &[String]) {
+    PASSED.lock().unwrap_or_else(PoisonError::into_inner).extend(names.iter().cloned());
+}
+
+fn passed() -> Vec<(String, String)> {
+    let names = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+    names.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect()
 }
 
 fn is_short_word(text: &str) -> bool {

@@ -12,6 +12,7 @@ use fs_err as fs;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use wheelbarrow_base::beneath;
+use wheelbarrow_base::json;
 use wheelbarrow_wheel::order;
 
 use crate::command::identity::Identity;
@@ -65,7 +66,7 @@ impl EnvironmentDifference {
 impl Variables {
     /// Of text that was found to be an environment.json.
     pub(crate) fn parse(text: &[u8]) -> Self {
-        serde_json::from_slice(without_mark(text)).unwrap_or_default()
+        json::from_slice(without_mark(text)).unwrap_or_default()
     }
 
     pub(crate) fn names(&self) -> Vec<String> {

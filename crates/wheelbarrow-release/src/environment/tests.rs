@@ -172,4 +172,7 @@ fn the_rules_of_the_artifact_count() {
     insta::assert_snapshot!(open, @": every user may read it; use `chmod o-r`");
     let missing = check(b"{}", 0o600, &rules, |_| false).unwrap_err();
     insta::assert_snapshot!(missing, @": key \"A\": is required; not in the file, and the process has not inherited it");
+    let rules = EnvironmentRules { required: ["A", "B", "C"].map(str::to_owned).into(), ..rules };
+    let missing = check(b"{\"B\": \"\"}", 0o600, &rules, |_| false).unwrap_err();
+    insta::assert_snapshot!(missing, @": key \"A\": is required, so is \"C\"; not in the file, and the process has not inherited them");
 }

@@ -19,7 +19,8 @@ use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::operator::Operator;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
-use crate::serving::services;
+use crate::serving::{services, unit_user};
+use crate::stage::not_shared;
 use crate::steps::check::{self, CheckLog, CheckTime};
 use crate::steps::prepare::Prepare;
 use crate::steps::{Job, StepResults, Steps};
@@ -115,7 +116,11 @@ pub fn plan_rollback(
 ) -> Result<Activated, ReleaseError> {
     let previous = root.live()?;
     let id = match rollback_target(root, options, |release| applied(root, release, progress), progress)? {
-        Some(target) => Some(target.record.id),
+        Some(target) => {
+            let (settings, _) = plan_return(root, Operation::Rollback, &target, &options.settings)?;
+            services::plan(root, &settings, &target.site()?.project.import_path)?;
+            Some(target.record.id)
+        }
         None => previous.clone(),
     };
     let id = id.ok_or_else(|| nothing_live(root))?;
@@ -291,6 +296,7 @@ pub(crate) fn plan_activation(
         return plan_return(root, Operation::Activate, release, flags);
     }
     let settings = Settings::of(root, release, flags)?;
+    unit_user::inspect_release(release, &settings)?;
     let steps = plan::activate(&settings, Operation::Activate, Some(prepare), false);
     Ok((settings, steps))
 }
@@ -319,6 +325,7 @@ fn make_live(
     let (begun, root) = (Instant::now(), locked.root);
     let (id, previous) = (release.id().clone(), root.live()?);
     services::inspect(root, settings, &release.site()?.project.import_path)?;
+    let left = not_shared::note(root, previous.as_ref(), &release);
     let mut job = Job {
         locked,
         operation,
@@ -331,6 +338,7 @@ fn make_live(
     };
     engine::begin(&job)?;
     engine::run(&mut job, steps)?;
+    left.inspect(|note| job.progress().note(note));
     let (changes, milliseconds) = (job.changes(), milliseconds(begun.elapsed()));
     let unproved = job.done.unproved;
     Ok(Activated { root: root.path().to_path_buf(), id, previous, milliseconds, changes, unproved })

@@ -21,7 +21,7 @@ use crate::root::release::CompleteRelease;
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
 use crate::root::trusted;
-use crate::serving::services;
+use crate::serving::{services, unit_user};
 use crate::stage::configure::ReleaseEnvironment;
 use crate::steps::configure::Configure;
 use crate::steps::prepare::Prepare;
@@ -222,6 +222,7 @@ fn activate(
     let root = locked.root;
     let settings = Settings::of(root, live, &Default::default())?;
     services::inspect(root, &settings, &live.site()?.project.import_path)?;
+    unit_user::inspect(root, &settings, true)?;
     let receipt = Receipt::of(live)?;
     let stage = Stage {
         source: Some(ReleaseSource::Release(live)),

@@ -22,7 +22,8 @@ use crate::root::operator::Operator;
 use crate::root::release::{CompleteRelease, ReleaseRecord};
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
-use crate::serving::{programs, services};
+use crate::root::trusted_python;
+use crate::serving::{programs, services, unit_user};
 use crate::stage::configure::{self, ReleaseEnvironment};
 use crate::stage::not_shared;
 use crate::stage::restore::lacking;
@@ -185,7 +186,7 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         keep: settings.keep,
         steps: Vec::new(),
         lacking,
-        missing: programs::missing(&settings, &|program| programs::has(&artifact, program)),
+        missing: programs::missing(&settings, &programs::of_wheels(&artifact)),
     };
     let (steps, settings) = match found {
         None => (steps(artifact, digest, &settings, (virtualenv, interpreter), options), settings),
@@ -345,7 +346,7 @@ fn inspect(root: &Root, options: &DeployOptions) -> Result<PreparedDeploy, Relea
     let virtualenv = virtualenv(&release);
     let interpreter = match artifact.bundled(&release)? {
         Some(own) => own,
-        None => Interpreter::probe(&options.python, Some(&virtualenv))?,
+        None => trusted_python::probe(&options.python, Some(&virtualenv), &NO_VARIABLES)?,
     };
     choose_target(artifact.manifest(), &interpreter)
         .map_err(|source| InstallError::Target { path: options.artifact.clone(), source })?;
@@ -354,8 +355,12 @@ fn inspect(root: &Root, options: &DeployOptions) -> Result<PreparedDeploy, Relea
         Some(_) => Vec::new(),
         None => lacking(root, &artifact, &interpreter, options.pip)?,
     };
+    let is_new = reused.is_none();
     let is_live =
         reused.is_some_and(|reused| root.live().is_ok_and(|live| live.as_ref() == Some(reused.id())));
     let is_switched = options.until == DeployExtent::Live && !is_live;
+    if is_switched && is_new {
+        unit_user::inspect(root, &settings, false)?;
+    }
     Ok(PreparedDeploy { artifact, settings, digest, interpreter, virtualenv, lacking, is_switched })
 }

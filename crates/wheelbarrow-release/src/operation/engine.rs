@@ -191,7 +191,7 @@ impl FailedOperation<'_> {
         let milliseconds = milliseconds(begun.elapsed());
         // Where the journal cannot be written, the next command finds an operation without an end, and recovers.
         let _ = locked.record(JournalEvent::Failed { phase, error: error.clone(), outcome, milliseconds });
-        let left = what_is_left(locked.root, id, outcome);
+        let left = what_is_left(locked.root, id, previous, outcome);
         let is_first = outcome == Outcome::Reverted && locked.root.live().is_ok_and(|live| live.is_none());
         hook::after_failure(
             locked,
@@ -203,7 +203,7 @@ impl FailedOperation<'_> {
 }
 
 /// What is live after the failure of `id`, and what runs, as the kernel tells it.
-fn what_is_left(root: &Root, id: &ReleaseId, outcome: Outcome) -> String {
+fn what_is_left(root: &Root, id: &ReleaseId, previous: Option<&ReleaseId>, outcome: Outcome) -> String {
     let live = root.live();
     let settings = |id: &ReleaseId| Settings::of_left(root, Some(id));
     let runs = || proof::of_live(root).map_or_else(|error| error.to_string(), |service| service.to_string());
@@ -226,6 +226,9 @@ fn what_is_left(root: &Root, id: &ReleaseId, outcome: Outcome) -> String {
                 runs(),
                 state.unwrap_or_default()
             )
+        }
+        (Outcome::RevertFailed, Ok(Some(live))) if previous == Some(id) && live == *id => {
+            format!("it was live before, and still is; {}", runs())
         }
         (Outcome::RevertFailed, Ok(Some(live))) => {
             format!("the rollback failed: `current` leads to {live}; {}", runs())

@@ -13,7 +13,7 @@ use crate::command::identity::other_user;
 use crate::command::in_release;
 use crate::command::terminal;
 use crate::root::moved_root;
-use crate::root::release::{CompleteRelease, LOGS, RELEASE_PATH};
+use crate::root::release::{CompleteRelease, ENVIRONMENT_SHA256, LOGS, RELEASE_PATH};
 use crate::root::settings::Settings;
 use crate::stage::rebuilt_artifact::BYTECODE;
 use crate::stage::statics;
@@ -61,6 +61,7 @@ pub fn verify(
     }
     let code = release.site()?.project.directory;
     let links: Vec<String> = settings.shared.iter().map(|shared| format!("{code}/{}", shared.path)).collect();
-    verification.extra.retain(|path| path != RELEASE_PATH && path != STATIC_PATH && !links.contains(path));
+    let own = [RELEASE_PATH, STATIC_PATH, ENVIRONMENT_SHA256];
+    verification.extra.retain(|path| !own.contains(&path.as_str()) && !links.contains(path));
     Ok(verification)
 }

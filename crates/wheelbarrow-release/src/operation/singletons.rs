@@ -16,7 +16,8 @@ use crate::root::operator::Operator;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::{Settings, shared_file};
 use crate::root::singletons::{self, SingletonsRecord};
-use crate::serving::{services, systemd};
+use crate::serving::services::{self, Workers};
+use crate::serving::systemd;
 use crate::steps::verify::prove_all;
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -123,7 +124,7 @@ fn start(locked: &LockedRoot<'_>, live: &CompleteRelease, is_told: bool) -> Resu
     }
     services::inspect(root, &settings, &live.site()?.project.import_path)?;
     let (told, progress) = (SystemTime::now(), locked.operator.progress);
-    services::start(root, live, &settings, progress)?;
+    services::start(root, live, &settings, Workers::Restarted, progress)?;
     prove_all(locked, live, &settings, told, progress).map(|_| true)
 }
 

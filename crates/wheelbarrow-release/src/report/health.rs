@@ -14,7 +14,7 @@ use crate::report::rule::{self, Rule};
 use crate::report::status::{Status, status};
 use crate::root::settings::Settings;
 use crate::serving::doctor::{Finding, stale_processes};
-use crate::serving::proof::Verdict;
+use crate::serving::proof::{self, Verdict};
 use crate::serving::server_log::ServerLog;
 use crate::serving::services::{self, ServingProcess};
 use crate::serving::{probe, systemd};
@@ -96,6 +96,7 @@ fn look(
     if let Some(id) = &live {
         look.jobs(id);
     }
+    look.is_whole();
     let mut findings = look.findings;
     if status.holder.is_some() {
         // What a command is about to change may be wrong for a moment.
@@ -111,8 +112,8 @@ struct HealthCheck<'r> {
 }
 
 impl HealthCheck<'_> {
-    fn find(&mut self, level: Level, rule: Rule, place: String, what: String, fix: String) {
-        self.findings.push(HealthProblem { level, finding: Finding { rule, place, what, fix } });
+    fn find(&mut self, level: Level, rule: Rule, place: String, what: String, hint: String) {
+        self.findings.push(HealthProblem { level, finding: Finding { rule, place, what, hint } });
     }
 
     fn current(&self) -> String {
@@ -126,8 +127,11 @@ impl HealthCheck<'_> {
             Ok(settings) => Some(services::main(self.root, settings, release.id())),
             Err(error) => {
                 let place = self.root.shared().join(crate::root::settings::FILE).display().to_string();
-                let what = format!("{error}, so the site was not probed");
-                self.find(Level::Warning, rule::SETTINGS, place, what, error.hint().unwrap_or_default());
+                let said = error.to_string();
+                let said = said.strip_prefix(&format!("{place}: ")).unwrap_or(&said);
+                let what = format!("{said}, so the site was not probed");
+                let hint = error.hint().unwrap_or_else(|| "correct it: a deploy refuses it too".to_owned());
+                self.find(Level::Warning, rule::SETTINGS, place, what, hint);
                 None
             }
         }
@@ -137,11 +141,11 @@ impl HealthCheck<'_> {
     fn probe(&mut self, settings: &Settings, limit: Duration) -> bool {
         let Some(asked) = &settings.probe else { return false };
         if let Err(answer) = probe::probe_without_retry(asked, deadline::left(limit)) {
-            let fix = match ServerLog::begin(self.root, settings).command() {
+            let hint = match ServerLog::begin(self.root, settings).command() {
                 Some(command) => format!("`{command}` shows what the server wrote"),
                 None => "read the log of the server; `[release] server_log` names it".to_owned(),
             };
-            self.find(Level::Critical, rule::PROBE_FAILED, asked.url.clone(), answer, fix);
+            self.find(Level::Critical, rule::PROBE_FAILED, asked.url.clone(), answer, hint);
         }
         true
     }
@@ -171,19 +175,20 @@ impl HealthCheck<'_> {
             };
             let what = format!("the last run of `{}` failed ({})", served.name, state.result);
             let words = [&["journalctl"][..], manager.flags()].concat().join(" ");
-            let fix = format!("`{words} --unit={job}` shows the reason");
-            self.find(Level::Warning, rule::JOB_FAILED, job, what, fix);
+            let hint = format!("`{words} --unit={job}` shows the reason");
+            self.find(Level::Warning, rule::JOB_FAILED, job, what, hint);
         }
     }
 
     fn live(&mut self, status: &Status) {
         if let Some(broken) = &status.broken {
-            let fix = "`wheelbarrow rollback` returns to a complete release, `wheelbarrow deploy` makes one";
-            self.find(Level::Critical, rule::BROKEN, self.current(), broken.clone(), fix.to_owned());
+            let hint = "`wheelbarrow rollback` returns to a complete release, `wheelbarrow deploy` makes one";
+            let hint = status.broken_hint.clone().unwrap_or_else(|| hint.to_owned());
+            self.find(Level::Critical, rule::BROKEN, self.current(), broken.clone(), hint);
         } else if status.live.is_none() {
-            let fix = "`wheelbarrow deploy` or `wheelbarrow activate ID` makes a release live";
+            let hint = "`wheelbarrow deploy` or `wheelbarrow activate ID` makes a release live";
             let what = "no release is live".to_owned();
-            self.find(Level::Critical, rule::NOTHING_LIVE, self.current(), what, fix.to_owned());
+            self.find(Level::Critical, rule::NOTHING_LIVE, self.current(), what, hint.to_owned());
         }
     }
 
@@ -192,9 +197,9 @@ impl HealthCheck<'_> {
         let others = others.filter(|unit| status.unit.as_ref().is_none_or(|main| main.unit != unit.unit));
         for unit in status.unit.iter().chain(others) {
             if let Some(trouble) = unit.trouble() {
-                let fix =
+                let hint =
                     format!("`journalctl --unit={0}` and `systemctl status {0}` show the reason", unit.unit);
-                self.find(Level::Critical, rule::UNIT_FAILED, unit.unit.clone(), trouble, fix);
+                self.find(Level::Critical, rule::UNIT_FAILED, unit.unit.clone(), trouble, hint);
             }
         }
     }
@@ -219,8 +224,8 @@ impl HealthCheck<'_> {
         }
         if !is_seen && !serving.is_partial && serving.unit.is_some() {
             let what = "no process of the unit runs from a release of this root".to_owned();
-            let fix = "`wheelbarrow doctor` checks the unit; `systemctl restart` restarts it".to_owned();
-            self.find(Level::Critical, rule::NO_PROCESS, place.unwrap_or_default(), what, fix);
+            let hint = "`wheelbarrow doctor` checks the unit; `systemctl restart` restarts it".to_owned();
+            self.find(Level::Critical, rule::NO_PROCESS, place.unwrap_or_default(), what, hint);
             return Ok(());
         }
         let is_named = settings.is_some_and(|settings| settings.server != Server::None);
@@ -237,20 +242,31 @@ impl HealthCheck<'_> {
         Ok(())
     }
 
+    /// What was not looked at may be wrong.
+    fn is_whole(&mut self) {
+        if proof::saw_all() {
+            return;
+        }
+        let what = "there was no time to look at everything".to_owned();
+        let hint = "`--timeout SECONDS` gives it more; are there more processes than usual?".to_owned();
+        let place = self.root.path().display().to_string();
+        self.find(Level::Warning, rule::NOT_VERIFIED, place, what, hint);
+    }
+
     fn operations(&mut self, status: &Status) {
         let root = self.root.path().display().to_string();
         if status.interrupted {
             let what = "the last command was killed and left its work half done".to_owned();
-            let fix = "`wheelbarrow recover` completes or reverts it".to_owned();
-            self.find(Level::Warning, rule::INTERRUPTED, root.clone(), what, fix);
+            let hint = "`wheelbarrow recover` completes or reverts it".to_owned();
+            self.find(Level::Warning, rule::INTERRUPTED, root.clone(), what, hint);
         }
         let left = status.last.as_ref().filter(|last| last.is_left_switched());
         if let Some(last) = left {
             let what = format!("the {} of {} failed and could not be rolled back", last.operation, last.id);
-            let fix =
+            let hint =
                 "`wheelbarrow history` shows the reason; `wheelbarrow activate ID` verifies a release again"
                     .to_owned();
-            self.find(Level::Warning, rule::REVERT_FAILED, root, what, fix);
+            self.find(Level::Warning, rule::REVERT_FAILED, root, what, hint);
         }
     }
 }

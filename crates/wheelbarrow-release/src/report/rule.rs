@@ -57,6 +57,7 @@ rules! { OF_DOCTOR:
     SELINUX_LABEL = "selinux-label",
     FAPOLICYD = "fapolicyd",
     SHARED_OWNER = "shared-owner",
+    NOT_ENABLED = "not-enabled",
 }
 
 // Beside those of processes that run another release.

@@ -22,7 +22,8 @@ use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::root::trash;
 use crate::serving::proof::{self, Service};
-use crate::serving::services::{self, ServiceState};
+use crate::serving::service_state::{self, ServiceState};
+use crate::serving::services::{self, EndingWorkers};
 use crate::serving::systemd::{self, UnitState};
 use crate::stage::fingerprint::{self, AskSchema, Fingerprint};
 use crate::{ReleaseError, ReleaseId, Root};
@@ -70,6 +71,9 @@ pub struct Status {
     pub live: Option<ListedRelease>,
     /// What is wrong with the release that `current` leads to: people took it apart.
     pub broken: Option<String>,
+    /// What helps, where the error has a hint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken_hint: Option<String>,
     /// The Python that the live release brings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interpreter: Option<BundledPython>,
@@ -98,9 +102,12 @@ pub struct Status {
     pub doubt: Option<String>,
     /// Every process that runs from a release of the root, by systemd unit.
     pub running: Vec<Service>,
-    /// Units of earlier releases that finish their work and end.
+    /// Units of other releases that finish their work and end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub draining: Vec<String>,
+    /// Units of other releases that end because their processes fail.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<String>,
     /// How the last operation ended.
     pub last: Option<JournaledOperation>,
     /// Whether this user may read the journal, which `last` and `interrupted` are from.
@@ -151,7 +158,8 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
     let settings = complete.as_ref().and_then(|live| live.as_ref().ok());
     let settings = settings.and_then(|live| Settings::of(root, live, &Default::default()).ok());
     let services = live.as_ref().zip(settings.as_ref());
-    let services = services.map(|(id, settings)| services::states(root, settings, id)).unwrap_or_default();
+    let services =
+        services.map(|(id, settings)| service_state::states(root, settings, id)).unwrap_or_default();
     let settings = live.as_ref().zip(settings).map(|(id, settings)| services::main(root, settings, id));
     let serving = proof::of(root, settings.as_ref())?;
     let unit = settings.as_ref().and_then(unit_of);
@@ -159,13 +167,16 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
     let (fingerprint, broken) = match complete {
         Some(Ok(live)) => match fingerprint::of(root, &live, schema, progress) {
             Ok(fingerprint) => (Some(fingerprint), cannot_start(root, &live)),
-            Err(error) => (None, Some(error.to_string())),
+            Err(error) => (None, Some((error.to_string(), None))),
         },
-        Some(Err(error)) => (None, Some(error.to_string())),
-        None => (None, foreign.as_ref().map(whole)),
+        // A rollback helps, which the hint does not name.
+        Some(Err(error)) => (None, Some((error.to_string(), None))),
+        None => (None, foreign.as_ref().map(with_hint)),
     };
+    let (broken, broken_hint) = broken.unzip();
     let running = proof::by_unit(root)?;
     let manager = settings.as_ref().map(|settings| settings.manager).unwrap_or_default();
+    let EndingWorkers { draining, failing } = services::ending(manager, &running);
     Ok(Status {
         root: root.path().to_path_buf(),
         releases: releases.len(),
@@ -178,9 +189,11 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
         services,
         // Broken settings are for other commands to report.
         singletons: singletons(root, None).ok().filter(|found| !found.services.is_empty()),
-        draining: services::draining(manager, running.iter().map(|service| service.unit.as_ref())),
+        draining,
+        failing,
         running,
         broken,
+        broken_hint: broken_hint.flatten(),
         interpreter,
         fingerprint,
         live: releases.into_iter().find(|listed| listed.state == ReleaseState::Live),
@@ -237,14 +250,13 @@ fn allowed(settings: Option<&Settings>) -> Vec<CheckAllowance> {
 }
 
 /// Why the live release could not be started again.
-fn cannot_start(root: &Root, live: &CompleteRelease) -> Option<String> {
+fn cannot_start(root: &Root, live: &CompleteRelease) -> Option<(String, Option<String>)> {
     let settings = Settings::of(root, live, &Default::default()).ok()?;
-    startable::problem(live, &settings).as_ref().map(whole)
+    startable::problem(live, &settings).as_ref().map(with_hint)
 }
 
-/// An error and what helps.
-fn whole(error: &ReleaseError) -> String {
-    [Some(error.to_string()), error.hint()].into_iter().flatten().collect::<Vec<_>>().join("; ")
+fn with_hint(error: &ReleaseError) -> (String, Option<String>) {
+    (error.to_string(), error.hint())
 }
 
 fn listed(

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use wheelbarrow_artifact::inventory::{FORMAT, HostTarget, Inventory};
+use wheelbarrow_base::json;
 use wheelbarrow_install::InstallError;
 use wheelbarrow_install::store::{Access, Store, add_to_inventory};
 use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
@@ -56,7 +57,7 @@ fn targets(root: &Root) -> Result<BTreeSet<HostTarget>, ReleaseError> {
 /// None where the receipt cannot be read: the inventory then says less than the root has.
 fn target(release: &CompleteRelease) -> Option<HostTarget> {
     let text = release.read(RECEIPT_PATH).ok()?;
-    let InventoryReceipt { bytecode, target } = serde_json::from_slice(&text).ok()?;
+    let InventoryReceipt { bytecode, target } = json::from_slice(&text).ok()?;
     let InventoryTarget { python, abi, platform } = target;
     Some(HostTarget { python, abi, platform, bytecode: bytecode == "carried" })
 }

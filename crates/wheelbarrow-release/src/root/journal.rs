@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
+use wheelbarrow_base::json;
 
 use crate::report::text::cut_line;
 use crate::{ReleaseError, ReleaseId};
@@ -26,6 +27,7 @@ const LAST: usize = 50;
 
 /// A line of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Line")]
 pub struct JournalEntry {
     /// Seconds since 1970, as the clock had it.
     pub at: u64,
@@ -35,7 +37,7 @@ pub struct JournalEntry {
     pub event: JournalEvent,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum JournalEvent {
     /// An operation on a release starts. What follows is its story, until `done` or `failed`.
@@ -117,8 +119,100 @@ pub enum JournalEvent {
         program: Option<String>,
     },
     /// One that a later version of Wheelbarrow knows, and that may be passed over.
-    #[serde(other)]
     Other,
+}
+
+/// The events that a line may have.
+const EVENTS: [&str; 11] = [
+    "begun",
+    "phase",
+    "command",
+    "pruned",
+    "switched",
+    "done",
+    "failed",
+    "migrating",
+    "removed",
+    "pinned",
+    "unpinned",
+];
+
+/// A line as it is read, with the keys of all events: one reader of objects is smaller than one for each event.
+#[derive(Deserialize)]
+struct Line {
+    at: u64,
+    by: String,
+    event: String,
+    operation: Option<Operation>,
+    id: Option<ReleaseId>,
+    live: Option<ReleaseId>,
+    deploy: Option<String>,
+    program: Option<String>,
+    phase: Option<Phase>,
+    milliseconds: Option<u64>,
+    problem: Option<String>,
+    command: Option<String>,
+    hook: Option<String>,
+    log: Option<String>,
+    removed: Option<usize>,
+    from: Option<ReleaseId>,
+    error: Option<String>,
+    outcome: Option<Outcome>,
+    migrations: Option<Vec<String>>,
+    irreversible: Option<Vec<String>>,
+}
+
+fn given<T>(value: Option<T>, key: &str) -> Result<T, String> {
+    value.ok_or_else(|| format!("missing field `{key}`"))
+}
+
+impl TryFrom<Line> for JournalEntry {
+    type Error = String;
+
+    fn try_from(line: Line) -> Result<Self, String> {
+        let (id, milliseconds) = (|| given(line.id, "id"), given(line.milliseconds, "milliseconds"));
+        let event = match line.event.as_str() {
+            "begun" => JournalEvent::Begun {
+                operation: given(line.operation, "operation")?,
+                id: id()?,
+                live: line.live,
+                deploy: line.deploy,
+                program: line.program,
+            },
+            "phase" => JournalEvent::Phase {
+                phase: given(line.phase, "phase")?,
+                milliseconds: milliseconds?,
+                problem: line.problem,
+            },
+            "command" => JournalEvent::Command {
+                command: given(line.command, "command")?,
+                milliseconds: milliseconds?,
+                hook: line.hook,
+                log: line.log,
+                problem: line.problem,
+            },
+            "pruned" => {
+                JournalEvent::Pruned { removed: given(line.removed, "removed")?, milliseconds: milliseconds? }
+            }
+            "switched" => JournalEvent::Switched { id: id()?, from: line.from },
+            "done" => JournalEvent::Done { milliseconds: milliseconds? },
+            "failed" => JournalEvent::Failed {
+                phase: given(line.phase, "phase")?,
+                error: given(line.error, "error")?,
+                outcome: given(line.outcome, "outcome")?,
+                milliseconds: milliseconds?,
+            },
+            "migrating" => JournalEvent::Migrating {
+                migrations: given(line.migrations, "migrations")?,
+                irreversible: given(line.irreversible, "irreversible")?,
+            },
+            "removed" => JournalEvent::Removed { id: id()? },
+            "pinned" => JournalEvent::Pinned { id: id()? },
+            "unpinned" => JournalEvent::Unpinned { id: id()? },
+            _ => JournalEvent::Other,
+        };
+        Ok(Self { at: line.at, by: line.by, event })
+    }
 }
 
 /// What somebody asked for that can change what is live.
@@ -282,13 +376,16 @@ fn cut_list(names: &mut Vec<String>) {
 
 /// None of a line that was cut off.
 fn parse(line: &[u8]) -> Option<JournalEntry> {
-    let error = match serde_json::from_slice::<JournalEntry>(line) {
+    let error = match json::from_slice::<JournalEntry>(line) {
         Ok(entry) => return Some(entry.cut()),
         Err(error) => error,
     };
-    let text: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
+    let text: serde_json::Map<String, serde_json::Value> = json::from_slice(line).ok()?;
     let string = |key: &str| Some(text.get(key)?.as_str()?.to_owned());
-    let event = JournalEvent::Newer { what: error.to_string(), program: string("program") };
+    let event = match string("event") {
+        Some(event) if !EVENTS.contains(&event.as_str()) => JournalEvent::Other,
+        _ => JournalEvent::Newer { what: error.to_string(), program: string("program") },
+    };
     let at = text.get("at").and_then(serde_json::Value::as_u64).unwrap_or_default();
     Some(JournalEntry { at, by: string("by").unwrap_or_default(), event })
 }
@@ -317,145 +414,4 @@ fn append(path: &Path, entry: &JournalEntry) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(number: u64) -> ReleaseId {
-        format!("{number}-1a2b3c4d").parse().unwrap()
-    }
-
-    fn journaled() -> Vec<JournalEvent> {
-        vec![
-            JournalEvent::Begun {
-                operation: Operation::Deploy,
-                id: id(2),
-                live: Some(id(1)),
-                deploy: None,
-                program: None,
-            },
-            JournalEvent::Phase { phase: Phase::Stage, milliseconds: 812, problem: None },
-            JournalEvent::Switched { id: id(2), from: Some(id(1)) },
-            JournalEvent::Failed {
-                phase: Phase::Probe,
-                error: "503 \"Service Unavailable\"".to_owned(),
-                outcome: Outcome::Reverted,
-                milliseconds: 1,
-            },
-        ]
-    }
-
-    fn append_event(journal: &Journal, event: JournalEvent) {
-        journal.append(&JournalEntry { at: 1_700_000_000, by: "deployer".to_owned(), event }).unwrap();
-    }
-
-    fn events(journal: &Journal) -> Vec<JournalEvent> {
-        journal.read().unwrap().into_iter().map(|entry| entry.event).collect()
-    }
-
-    #[test]
-    fn a_line_records_an_event() {
-        let place = tempfile::tempdir().unwrap();
-        let journal = Journal::at(place.path().join("journal.jsonl"));
-        assert_eq!(journal.read().unwrap(), []);
-        journaled().into_iter().for_each(|event| append_event(&journal, event));
-        let text = fs::read_to_string(&journal.path).unwrap();
-        let lines: Vec<&str> =
-            text.lines().map(|line| line.split_once(',').map_or(line, |(_, rest)| rest)).collect();
-        insta::assert_snapshot!(lines.join("\n"));
-        assert_eq!(events(&journal), journaled());
-    }
-
-    #[test]
-    fn a_site_names_no_more_migrations_than_there_is_room_for() {
-        let place = tempfile::tempdir().unwrap();
-        let journal = Journal::at(place.path().join("journal.jsonl"));
-        let names = |number: usize| (0..number).map(|each| format!("app.{each:04}_what_it_does")).collect();
-        let migrating = |migrations: Vec<String>| {
-            let irreversible = migrations.clone();
-            JournalEvent::Migrating { migrations, irreversible }
-        };
-        let honest = migrating(names(2000));
-        append_event(&journal, honest.clone());
-        append_event(&journal, migrating(names(50_000)));
-        append_event(&journal, migrating(vec!["\u{1}".repeat(1 << 20)]));
-        let read = events(&journal);
-        assert_eq!(read[0], honest);
-        let JournalEvent::Migrating { migrations, irreversible } = &read[1] else { panic!("{read:?}") };
-        let more = 50_000 - (migrations.len() - 1);
-        assert_eq!((migrations.last(), irreversible), (Some(&format!("and {more} more")), migrations));
-        assert_eq!(read[2], migrating(vec!["and 1 more".to_owned()]));
-        let text = fs::read(&journal.path).unwrap();
-        assert!(text.split(|byte| *byte == b'\n').all(|line| line.len() < 201_000));
-        // What is read again is as it was.
-        assert_eq!(events(&journal), read);
-    }
-
-    #[test]
-    fn a_tail_cut_off_at_any_byte_costs_the_last_entry_at_most() {
-        let place = tempfile::tempdir().unwrap();
-        let whole = Journal::at(place.path().join("whole.jsonl"));
-        journaled().into_iter().for_each(|event| append_event(&whole, event));
-        let bytes = fs::read(&whole.path).unwrap();
-        let cut = Journal::at(place.path().join("cut.jsonl"));
-        let ends: Vec<usize> =
-            bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(end, _)| end).collect();
-        for length in 0..=bytes.len() {
-            fs::write(&cut.path, &bytes[..length]).unwrap();
-            let before = events(&cut);
-            // An entry is whole with its last brace, even without the line end.
-            let whole = ends.iter().filter(|&&end| end <= length).count();
-            assert_eq!(before, journaled()[..whole], "{length}");
-            append_event(&cut, JournalEvent::Done { milliseconds: 5 });
-            let mut after = before;
-            after.push(JournalEvent::Done { milliseconds: 5 });
-            assert_eq!(events(&cut), after, "{length}");
-        }
-    }
-
-    #[test]
-    fn the_deploy_of_a_fleet_is_kept_and_may_be_missing() {
-        let begun = |deploy: Option<&str>| JournalEvent::Begun {
-            operation: Operation::Activate,
-            id: id(2),
-            live: None,
-            deploy: deploy.map(str::to_owned),
-            program: None,
-        };
-        let text = |event: &JournalEvent| serde_json::to_string(event).unwrap();
-        assert_eq!(
-            text(&begun(None)),
-            r#"{"event":"begun","operation":"activate","id":"2-1a2b3c4d","live":null}"#
-        );
-        let named = begun(Some("20261124-1"));
-        assert!(text(&named).ends_with(r#","live":null,"deploy":"20261124-1"}"#));
-        for event in [begun(None), named] {
-            assert_eq!(serde_json::from_str::<JournalEvent>(&text(&event)).unwrap(), event);
-        }
-    }
-
-    #[test]
-    fn entries_of_later_versions_are_passed_over() {
-        let place = tempfile::tempdir().unwrap();
-        let journal = Journal::at(place.path().join("journal.jsonl"));
-        fs::write(&journal.path, "{\"at\":1,\"by\":\"x\",\"event\":\"moved\",\"to\":\"the moon\"}\n")
-            .unwrap();
-        assert_eq!(events(&journal), [JournalEvent::Other]);
-    }
-
-    #[test]
-    fn unknown_keys_of_known_events_are_refused() {
-        let place = tempfile::tempdir().unwrap();
-        let journal = Journal::at(place.path().join("journal.jsonl"));
-        for line in [
-            r#"{"at":1,"by":"x","event":"begun","operation":"move","id":"2-1a2b3c4d","live":null,"program":"9.0.0"}"#,
-            r#"{"at":1,"by":"x","event":"phase","phase":"orbit","milliseconds":1}"#,
-            r#"{"at":1,"by":"x","event":"failed","phase":"probe","error":"","outcome":"lost","milliseconds":1}"#,
-        ] {
-            fs::write(&journal.path, format!("{line}\n")).unwrap();
-            assert!(matches!(&events(&journal)[..], [JournalEvent::Newer { .. }]), "{line}");
-            // A part of a line is nothing.
-            fs::write(&journal.path, &line[..line.len() - 1]).unwrap();
-            assert_eq!(events(&journal), []);
-        }
-    }
-}
+mod tests;

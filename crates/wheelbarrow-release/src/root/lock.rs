@@ -11,15 +11,17 @@
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use wheelbarrow_base::json;
 
 use crate::command::child;
 use crate::report::text::cut_line;
@@ -99,6 +101,7 @@ impl RootLock {
         let (by, since) = (operator.by.clone(), operator.now());
         let holder =
             LockHolder { pid: std::process::id(), by, operation: operation.to_owned(), since, command: None };
+        child::LOCK.store(file.as_raw_fd(), Ordering::Relaxed);
         let lock = Self { file, commands, holder };
         lock.name(&lock.holder);
         Ok(lock)
@@ -164,7 +167,10 @@ impl Drop for CommandLock {
 
 impl Drop for RootLock {
     fn drop(&mut self) {
+        child::LOCK.store(-1, Ordering::Relaxed);
         let _ = write_padded(&self.file, b"");
+        // Not left to the closing: a child that never got to its program has it open too.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
 
@@ -236,7 +242,7 @@ fn try_lock(file: &fs::File, path: &Path) -> Result<bool, ReleaseError> {
 fn no_command_runs(path: &Path, file: &mut fs::File) -> Result<bool, ReleaseError> {
     let is_free = try_lock(&open(path)?, path)?;
     let record = read_record(file).map_err(ReleaseError::io("read", file.path()))?;
-    let runs = match serde_json::from_slice::<LockHolder>(&record) {
+    let runs = match json::from_slice::<LockHolder>(&record) {
         // It may have freed the lock itself.
         Ok(LockHolder { pid, command: Some(command), .. }) if is_free => command.is_seen(pid),
         Ok(LockHolder { pid, command: Some(command), .. }) => command.runs(pid),
@@ -300,7 +306,7 @@ fn read_record(file: &mut fs::File) -> io::Result<Vec<u8>> {
 
 /// None where it writes just now.
 fn read_holder(file: &mut fs::File) -> Option<LockHolder> {
-    let holder: LockHolder = serde_json::from_slice(&read_record(file).ok()?).ok()?;
+    let holder: LockHolder = json::from_slice(&read_record(file).ok()?).ok()?;
     let line = |text: &str| cut_line(text, NAMED);
     Some(LockHolder { by: line(&holder.by), operation: line(&holder.operation), ..holder })
 }

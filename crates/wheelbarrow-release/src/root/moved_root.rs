@@ -4,13 +4,13 @@
 //! writes the new paths into scripts and `pyvenv.cfg`, then updates RECORD, the sums and, last, the receipt.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde_json::Value;
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_base::{LARGEST_TEXT, read_regular, write_atomic};
+use wheelbarrow_base::{LARGEST_TEXT, beneath, json, read_regular, write_atomic};
 use wheelbarrow_wheel::script::rewrite_shebang;
 
 use crate::root::receipt::RECEIPT_PATH;
@@ -22,9 +22,9 @@ const SUMS_PATH: &str = ".wheelbarrow/SHA256SUMS";
 /// Where the root was when the release was made; none if it is there still, under whatever name, or the release does not say.
 pub(crate) fn origin(root: &Root, release: &CompleteRelease) -> Option<PathBuf> {
     let receipt: Value =
-        serde_json::from_slice(&read_regular(&release.path().join(RECEIPT_PATH), LARGEST_TEXT).ok()?).ok()?;
+        json::from_slice(&read_regular(&release.path().join(RECEIPT_PATH), LARGEST_TEXT).ok()?).ok()?;
     let made_in = Path::new(receipt["store"]["path"].as_str()?).parent()?.to_path_buf();
-    let inode = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let inode = |path: &Path| beneath::found(path).ok().map(|(_, stat)| (stat.st_dev, stat.st_ino));
     let is_here =
         made_in == root.path() || inode(&made_in).is_some_and(|made| Some(made) == inode(root.path()));
     (!is_here).then_some(made_in)
@@ -72,7 +72,7 @@ pub(crate) fn repair(root: &Root, release: &CompleteRelease, from: &Path) -> Res
 
     let receipt_path = release.path().join(RECEIPT_PATH);
     let misread = |error| ReleaseError::io("understand", &receipt_path)(std::io::Error::other(error));
-    let mut receipt: Value = serde_json::from_slice(&read(&receipt_path)?).map_err(misread)?;
+    let mut receipt: Value = json::from_slice(&read(&receipt_path)?).map_err(misread)?;
     receipt["store"]["path"] = root.store().display().to_string().into();
     // A bundled Python lies in the release.
     if let Some(python) = receipt["interpreter"]["executable"].as_str() {

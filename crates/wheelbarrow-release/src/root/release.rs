@@ -1,6 +1,6 @@
 //! A release's own record, `.wheelbarrow/release.json`: written last, so that its presence means complete.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -9,9 +9,12 @@ use wheelbarrow_artifact::manifest::{self, EnvironmentRules, MANIFEST_PATH, Proj
 use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_base::beneath::Directory;
 
+use crate::environment::ENVIRONMENT;
 use crate::{ReleaseError, ReleaseId};
 
 pub(crate) const RELEASE_PATH: &str = ".wheelbarrow/release.json";
+/// With the owner and the mode of environment.json: who knows most of that could guess the rest.
+pub(crate) const ENVIRONMENT_SHA256: &str = ".wheelbarrow/environment.sha256";
 pub(crate) const LOGS: &str = ".wheelbarrow/logs";
 /// The format of the record that this code writes, and the only one that it reads.
 pub(crate) const FORMAT: u32 = 1;
@@ -31,7 +34,9 @@ pub struct ReleaseRecord {
     pub manifest_sha256: Sha256,
     /// What was live when it was made: where a rollback goes.
     pub parent: Option<ReleaseId>,
-    /// Of the environment.json that was taken into it; none where there was none.
+    /// Of the environment.json that was taken into it; none where there was none, and for whoever may not read that. It is in
+    /// `.wheelbarrow/environment.sha256`; earlier versions had it in the record, which everybody may read.
+    #[serde(default, skip_serializing)]
     pub environment_sha256: Option<Sha256>,
     /// Seconds since 1970, for people.
     pub made_at: u64,
@@ -62,6 +67,22 @@ pub struct SiteRecord {
     pub project: Project,
     pub environment: EnvironmentRules,
     pub release: Option<ReleaseSettings>,
+}
+
+/// The record of the release at `path`, for this user.
+pub(crate) fn with_environment(record: ReleaseRecord, path: &Path) -> ReleaseRecord {
+    let release = Directory::open(path).ok();
+    let digest = release.and_then(|release| environment_sha256(&release, record.environment_sha256));
+    ReleaseRecord { environment_sha256: digest, ..record }
+}
+
+/// The hash of the environment in a release for this user; `recorded` is what the record has.
+fn environment_sha256(release: &Directory, recorded: Option<Sha256>) -> Option<Sha256> {
+    let is_denied = |error: &io::Error| error.kind() == ErrorKind::PermissionDenied;
+    match release.read(ENVIRONMENT_SHA256) {
+        Ok(text) => Sha256::from_hex(std::str::from_utf8(&text).ok()?.trim_end()),
+        Err(_) => recorded.filter(|_| !release.file(ENVIRONMENT).is_err_and(|error| is_denied(&error))),
+    }
 }
 
 impl CompleteRelease {
@@ -114,5 +135,38 @@ impl CompleteRelease {
         let path = self.path.join(MANIFEST_PATH);
         let text = self.read(MANIFEST_PATH)?;
         format::read(&path, &text, manifest::FORMAT).map_err(ReleaseError::misread(&path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use fs_err as fs;
+
+    use super::*;
+
+    /// The record of a release can be read by everybody.
+    #[test]
+    fn the_hash_of_an_environment_is_for_who_may_read_it() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("1-00000000");
+        fs::create_dir_all(path.join(".wheelbarrow")).unwrap();
+        let (old, new) = (Sha256::of(b"old"), Sha256::of(b"new"));
+        let read = |recorded| environment_sha256(&Directory::open(&path).unwrap(), recorded);
+        assert_eq!((read(Some(old)), read(None)), (Some(old), None));
+        fs::write(path.join(ENVIRONMENT), "{}").unwrap();
+        assert_eq!(read(Some(old)), Some(old));
+        if rustix::process::geteuid().is_root() {
+            let set = |path: &Path, mode| fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+            let by_other = |recorded| wheelbarrow_base::as_user(4321, 4321, || read(recorded)).unwrap();
+            set(place.path(), 0o755);
+            assert_eq!(by_other(Some(old)), Some(old), "its environment.json may be read");
+            set(&path.join(ENVIRONMENT), 0o640);
+            assert_eq!(by_other(Some(old)), None);
+            fs::write(path.join(ENVIRONMENT_SHA256), format!("{new}\n")).unwrap();
+            set(&path.join(ENVIRONMENT_SHA256), 0o640);
+            assert_eq!((by_other(None), read(None)), (None, Some(new)));
+        }
     }
 }

@@ -12,6 +12,7 @@ use wheelbarrow_artifact::in_parallel;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use wheelbarrow_artifact::thin::is_of_project;
 use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::json;
 
 use crate::root::release::CompleteRelease;
 use crate::stage::rebuilt_artifact::BYTECODE;
@@ -38,12 +39,12 @@ impl ReleaseFile {
 
     /// The bytes of a file, to be read.
     pub(crate) fn open(&self) -> io::Result<File> {
-        Directory::open(&self.release)?.file(&self.path)
+        Directory::open(&self.release)?.on_one_mount().file(&self.path)
     }
 
     /// The target of a link.
     pub(crate) fn target(&self) -> io::Result<Vec<u8>> {
-        Ok(Directory::open(&self.release)?.read_link(&self.path)?.into_encoded_bytes())
+        Ok(Directory::open(&self.release)?.on_one_mount().read_link(&self.path)?.into_encoded_bytes())
     }
 }
 
@@ -82,7 +83,7 @@ pub(crate) fn find(root: &Root, wanted: &WantedFiles) -> Result<HashMap<Sha256, 
 fn manifest_of(release: &CompleteRelease) -> Result<Option<Manifest>, ReleaseError> {
     let text = release.read_if_there(MANIFEST_PATH)?;
     let text = text.filter(|text| Sha256::of(text) == release.record.manifest_sha256);
-    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+    Ok(text.and_then(|text| json::from_slice(&text).ok()))
 }
 
 fn stands_in_release(path: &str) -> bool {
@@ -108,12 +109,14 @@ fn compare(release: &CompleteRelease, member: &Member) -> Result<Option<ReleaseF
     }
 }
 
-/// Whether it says that something of another kind is there, or nothing, or a file that somebody holds with a lease
-/// (fcntl(2)), who could keep a reader waiting.
+/// Whether it says that something of another kind is there, or nothing, or a mount point, or a file that somebody holds with a
+/// lease (fcntl(2)), who could keep a reader waiting.
 fn is_another(error: &io::Error) -> bool {
-    let kinds =
-        [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::IsADirectory, ErrorKind::WouldBlock];
-    kinds.contains(&error.kind()) || matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput)
+    use ErrorKind::{
+        InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound, ResourceBusy, WouldBlock,
+    };
+    let kinds = [NotFound, NotADirectory, IsADirectory, WouldBlock, ResourceBusy, InvalidData, InvalidInput];
+    kinds.contains(&error.kind())
 }
 
 /// None of a file that has more than `size` bytes: its owner may write while it is read, and for ever.

@@ -16,6 +16,7 @@ use wheelbarrow_base::SafePath;
 
 use super::settings_file;
 use crate::command::identity::{self, Identity};
+use crate::command::secrets;
 use crate::root::release::CompleteRelease;
 use crate::root::shared::SharedPath;
 use crate::root::{singletons, trusted};
@@ -31,8 +32,9 @@ const RELOAD_SECONDS: u64 = 120;
 const HOOK_SECONDS: u64 = 600;
 /// Statuses that say that a server serves, whatever it thinks of the request.
 const ANSWERS: std::ops::Range<u16> = 100..500;
-/// Seconds. systemd, and clocks, cannot add any number to the time of now.
-const LONGEST: u64 = 366 * 86_400;
+/// Seconds, and limits of times in settings. What is longer is a mistake, or would have a command hold the site root for ever.
+const HOUR: u64 = 3_600;
+const DAY: u64 = 24 * HOUR;
 
 /// What a release is made and made live with: nothing is missing, and everything was looked at.
 #[derive(Clone, Debug)]
@@ -97,6 +99,15 @@ impl Settings {
         Self::check(name, declared)
     }
 
+    /// Of a release on another machine, whose settings are not known here.
+    pub(crate) fn of_artifact(
+        name: &str,
+        declared: ReleaseSettings,
+        flags: &ReleaseSettings,
+    ) -> Result<Self, ReleaseError> {
+        Self::check(name, declared.overridden_by(flags.clone()))
+    }
+
     /// The same, if the artifact brings its static files.
     pub(crate) fn with_collected(mut self, project: &Project) -> Result<Self, ReleaseError> {
         self.collected = project.static_root.as_deref().map(static_root).transpose()?;
@@ -157,6 +168,7 @@ impl Settings {
         }
         required_hooks(&declared.hooks)?;
         limits(&declared)?;
+        secrets::hide_passed(declared.pass_environment.as_deref().unwrap_or_default());
         Ok(Self {
             prepare: declared.prepare.clone().unwrap_or_default(),
             shared: shared_paths(declared.shared.as_deref().unwrap_or_default())?,
@@ -251,11 +263,11 @@ fn statuses(key: &'static str, expected: Option<&[u16]>) -> Result<(), ReleaseEr
 /// Refuses a time that is longer than anybody waits.
 fn limits(declared: &ReleaseSettings) -> Result<(), ReleaseError> {
     let timeouts = [
-        ("timeouts.check", declared.timeouts.check),
-        ("timeouts.prepare", declared.timeouts.prepare),
-        ("timeouts.reload", declared.timeouts.reload),
-        ("timeouts.hook", declared.timeouts.hook),
-        ("probe.deadline", declared.probe.as_ref().and_then(|probe| probe.deadline)),
+        (DAY, "timeouts.check", declared.timeouts.check),
+        (DAY, "timeouts.prepare", declared.timeouts.prepare),
+        (DAY, "timeouts.reload", declared.timeouts.reload),
+        (DAY, "timeouts.hook", declared.timeouts.hook),
+        (HOUR, "probe.deadline", declared.probe.as_ref().and_then(|probe| probe.deadline)),
     ];
     let of_service = |service: &Service| {
         let deadline = match &service.probe {
@@ -266,19 +278,20 @@ fn limits(declared: &ReleaseSettings) -> Result<(), ReleaseError> {
         let stop = service.own().map(|own| own.stop.timeout);
         let watchdog = service.own().and_then(|own| own.watchdog);
         [
-            ("service.probe.deadline", deadline),
-            ("service.stop.timeout", stop),
-            ("service.stays-up", Some(service.stays_up)),
-            ("service.watchdog", watchdog),
+            (HOUR, "service.probe.deadline", deadline),
+            (DAY, "service.stop.timeout", stop),
+            (HOUR, "service.stays-up", Some(service.stays_up)),
+            (HOUR, "service.watchdog", watchdog),
         ]
     };
     let all = timeouts
         .into_iter()
-        .chain(declared.hooks.all().map(|hook| ("hooks.timeout", hook.timeout)))
+        .chain(declared.hooks.all().map(|hook| (DAY, "hooks.timeout", hook.timeout)))
         .chain(declared.service.iter().flatten().flat_map(of_service));
-    for (key, seconds) in all {
-        if let Some(seconds) = seconds.filter(|seconds| *seconds > LONGEST) {
-            let reason = format!("{seconds} s are over a year: name fewer seconds");
+    for (longest, key, seconds) in all {
+        if let Some(seconds) = seconds.filter(|seconds| *seconds > longest) {
+            let limit = if longest == DAY { "a day" } else { "an hour" };
+            let reason = format!("{seconds} s are over {limit}: name {longest} or less");
             return Err(ReleaseError::Setting { key, reason });
         }
     }
@@ -353,31 +366,41 @@ mod tests {
     }
 
     #[test]
-    fn no_time_is_longer_than_clocks_and_systemd_can_count() {
+    fn times_have_limits() {
         let check = |text: &str| Settings::check("site", serde_json::from_str(text).unwrap());
-        for (key, text) in [
-            ("timeouts.check", r#"{"timeouts": {"check": N}}"#),
-            ("timeouts.prepare", r#"{"timeouts": {"prepare": N}}"#),
-            ("timeouts.reload", r#"{"timeouts": {"reload": N}}"#),
-            ("timeouts.hook", r#"{"timeouts": {"hook": N}}"#),
-            ("probe.deadline", r#"{"probe": {"url": "http://a/", "deadline": N}}"#),
-            ("hooks.timeout", r#"{"hooks": {"after_switch": {"run": "a", "timeout": N}}}"#),
-            ("hooks.timeout", r#"{"hooks": {"on_failure": {"run": "a", "timeout": N}}}"#),
-            ("service.stop.timeout", r#"{"service": [{"name": "a", "run": "a", "stop": {"timeout": N}}]}"#),
-            ("service.stays-up", r#"{"service": [{"name": "a", "run": "a", "stays-up": N}]}"#),
-            ("service.watchdog", r#"{"service": [{"name": "a", "run": "a", "watchdog": N}]}"#),
+        for (longest, key, text) in [
+            (DAY, "timeouts.check", r#"{"timeouts": {"check": N}}"#),
+            (DAY, "timeouts.prepare", r#"{"timeouts": {"prepare": N}}"#),
+            (DAY, "timeouts.reload", r#"{"timeouts": {"reload": N}}"#),
+            (DAY, "timeouts.hook", r#"{"timeouts": {"hook": N}}"#),
+            (HOUR, "probe.deadline", r#"{"probe": {"url": "http://a/", "deadline": N}}"#),
+            (DAY, "hooks.timeout", r#"{"hooks": {"after_switch": {"run": "a", "timeout": N}}}"#),
+            (DAY, "hooks.timeout", r#"{"hooks": {"on_failure": {"run": "a", "timeout": N}}}"#),
             (
+                DAY,
+                "service.stop.timeout",
+                r#"{"service": [{"name": "a", "run": "a", "stop": {"timeout": N}}]}"#,
+            ),
+            (HOUR, "service.stays-up", r#"{"service": [{"name": "a", "run": "a", "stays-up": N}]}"#),
+            (HOUR, "service.watchdog", r#"{"service": [{"name": "a", "run": "a", "watchdog": N}]}"#),
+            (
+                HOUR,
                 "service.probe.deadline",
                 r#"{"service": [{"name": "a", "run": "a", "probe": {"command": "a", "deadline": N}}]}"#,
             ),
             (
+                HOUR,
                 "service.probe.deadline",
                 r#"{"service": [{"name": "a", "run": "a", "socket": true, "probe": {"path": "/", "deadline": N}}]}"#,
             ),
         ] {
-            let said = check(&text.replace('N', "18446744073709551615")).map(|_| ()).unwrap_err().to_string();
-            assert!(said.contains(key) && said.contains("over a year"), "{said}");
-            assert!(check(&text.replace('N', "31536000")).is_ok(), "{text}");
+            let limit = if longest == DAY { "a day" } else { "an hour" };
+            for seconds in [u64::MAX, longest + 1] {
+                let said = check(&text.replace('N', &seconds.to_string())).unwrap_err().to_string();
+                let expected = format!("`{key}`: {seconds} s are over {limit}: name {longest} or less");
+                assert!(said.contains(&expected), "{said}");
+            }
+            assert!(check(&text.replace('N', &longest.to_string())).is_ok(), "{text}");
         }
         let stop = |seconds| {
             format!(r#"{{"service": [{{"name": "a", "run": "a", "stop": {{"timeout": {seconds}}}}}]}}"#)

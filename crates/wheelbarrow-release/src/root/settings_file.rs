@@ -8,6 +8,7 @@ use std::fmt::Write;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use wheelbarrow_base::json;
 
 /// An error is `line 3: ` and the reason.
 pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
@@ -17,10 +18,15 @@ pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     })?;
     let mut json = Json { of: text, text: String::new(), lines: vec![1] };
     json.table(document.get_ref(), document.span().start)?;
-    serde_json::from_slice(json.text.as_bytes()).map_err(|error| {
+    json::from_slice(json.text.as_bytes()).map_err(|error| {
         let line = json.lines.get(error.line().saturating_sub(1)).copied().unwrap_or(1);
         let said = error.to_string();
-        at(line, said.rsplit_once(" at line ").map_or(said.as_str(), |(message, _)| message))
+        let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(message, _)| message);
+        let why = match said.starts_with("missing field") {
+            true => "; a table here replaces the whole table of the project",
+            false => "",
+        };
+        at(line, &format!("{said}{why}"))
     })
 }
 
@@ -134,6 +140,7 @@ mod tests {
             ("keep_static = 1\nkeep = -1\n", "line 2: invalid value: integer `-1`, expected usize"),
             ("owner = 'a'\n[check]\nallow = ['data-in-release']\n", "line 3: `data-in-release` lets a site"),
             ("\n[[service]]\nname = 'a'\n", "line 2: "),
+            ("\n[probe]\nhost = 'a'\n", "line 2: missing field `url`; a table here replaces the whole table"),
             ("owner = 'a'\nowner = 'b'\n", "line 2: duplicate key"),
             ("owner = \n", "line 1: string values must be quoted"),
             ("\nkeep = 1.5\n", "line 2: a number with a fraction cannot be the value of a setting"),

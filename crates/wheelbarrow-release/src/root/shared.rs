@@ -141,16 +141,26 @@ fn make_file_place(
     above.symlink(format!("{}{FILES}/{path}", "../".repeat(directories.len())), name)
 }
 
+/// Whether nothing is shared at this path; not if that cannot be known.
+pub(crate) fn is_missing(root: &Root, path: &Path) -> bool {
+    let path = path.to_str().and_then(|path| SafePath::new(path.trim_end_matches('/')).ok());
+    path.is_some_and(|path| matches!(reach(root, &path), Ok(PathState::Missing { .. })))
+}
+
 /// A command that puts what a release has at `path` below its code where releases share it, once it was rescued to
-/// `rescued`; none if something is shared there already. Where the site's user may write, the command writes as that user: a link
+/// `rescued`, and leaves there what is shared already. Where the site's user may write, the command writes as that user: a link
 /// that stands there by then leads no further than that user may.
 pub(crate) fn move_command(
     root: &Root,
     shared: &SharedPath,
     rescued: &Path,
     identity: Option<&Identity>,
-) -> Result<Option<String>, ReleaseError> {
-    let PathState::Missing { is_exposed, names, .. } = reach(root, &shared.path)? else { return Ok(None) };
+) -> Result<String, ReleaseError> {
+    // A directory that is there is the site user's.
+    let (is_exposed, is_nested, is_there) = match reach(root, &shared.path)? {
+        PathState::Missing { is_exposed, names, .. } => (is_exposed, names.len() > 1, false),
+        PathState::There => (true, false, true),
+    };
     let word = |path: &Path| shell_word(&path.to_string_lossy());
     let (place, from) = (root.shared(), word(rescued));
     let is_file = shared.kind == SharedKind::File;
@@ -158,10 +168,13 @@ pub(crate) fn move_command(
     let Some((user, group)) = other else {
         let to = place.join(shared.path.as_str());
         let make = match to.parent() {
-            Some(above) if names.len() > 1 => format!("mkdir -p {} && ", word(above)),
+            _ if is_there => {
+                return Ok(format!("`tar -C {from} -cf - . | tar -C {} --skip-old-files -xf -`", word(&to)));
+            }
+            Some(above) if is_nested => format!("mkdir -p {} && ", word(above)),
             _ => String::new(),
         };
-        return Ok(Some(format!("`{make}mv {from} {}`", word(&to))));
+        return Ok(format!("`{make}mv {from} {}`", word(&to)));
     };
     let files = place.join(FILES);
     let (to, make) = match is_file && !is_exposed {
@@ -174,10 +187,12 @@ pub(crate) fn move_command(
     let above = word(to.parent().unwrap_or(&place));
     let to = word(&to);
     let as_user = format!("setpriv --reuid {user} --regid {group} --clear-groups");
-    Ok(Some(match is_file {
+    Ok(match is_file {
         true => format!("`{make}{as_user} mkdir -p {above} && {as_user} tee {to} < {from} > /dev/null`"),
-        false => format!("`{as_user} mkdir -p {to} && tar -C {from} -cf - . | {as_user} tar -C {to} -xf -`"),
-    }))
+        false => format!(
+            "`{as_user} mkdir -p {to} && tar -C {from} -cf - . | {as_user} tar -C {to} --skip-old-files -xf -`"
+        ),
+    })
 }
 
 /// The last of them belongs to the site's user, if it is made here.
@@ -216,12 +231,15 @@ fn maker(
 fn reach<'p>(root: &Root, path: &'p SafePath) -> Result<PathState<'p>, ReleaseError> {
     let mut shown = root.shared();
     let look = |path: &Path| ReleaseError::io("look at", path);
-    let mut above = Directory::open_following(&shown).map_err(look(&shown))?;
+    let above = Directory::open_following(&shown).map_err(look(&shown))?;
+    let mut above = above.without_mounts_of_others();
     let exposed = |open: &Directory, path: &Path| {
         beneath::exposure(open.as_fd(), path).map(|found| found.is_some()).map_err(look(path))
     };
     let mut is_exposed = exposed(&above, &shown)?;
     let names: Vec<&OsStr> = path.as_str().split('/').map(OsStr::new).collect();
+    // The first that is not a directory.
+    let mut obstacle: Option<PathBuf> = None;
     for (number, name) in names.iter().enumerate() {
         let is_last = number + 1 == names.len();
         shown.push(name);
@@ -230,26 +248,43 @@ fn reach<'p>(root: &Root, path: &'p SafePath) -> Result<PathState<'p>, ReleaseEr
             Ok(_) if is_last => return Ok(PathState::There),
             Ok(stat) => stat,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(obstacle) = &obstacle {
+                    return Err(not_made(root, path, obstacle));
+                }
                 return Ok(PathState::Missing { above, names: names[number..].to_vec(), is_exposed });
             }
+            // The site's user has mounted it: nothing is made in there.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(PathState::There),
             Err(error) => return Err(look(&shown)(error)),
         };
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            let full = root.shared().join(path.as_str());
-            // Looked at, and nothing more.
-            if fs_err::symlink_metadata(&full).is_ok() {
-                return Ok(PathState::There);
+        above = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => above.sub(name).map_err(look(&shown))?,
+            // Another user decides where it leads: not looked at.
+            FileType::Symlink if is_exposed => return Err(not_made(root, path, &shown)),
+            FileType::Symlink => {
+                let obstacle = obstacle.get_or_insert_with(|| shown.clone());
+                // Of a path in it, the directory is looked at.
+                let inside = shown.join(name);
+                match beneath::place(Path::new("/"), inside.strip_prefix("/").unwrap_or(&inside)) {
+                    Ok(place) => place.directory.without_mounts_of_others(),
+                    // What another user has linked or mounted there may have it: nothing is made in there.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                        return Ok(PathState::There);
+                    }
+                    Err(_) => return Err(not_made(root, path, obstacle)),
+                }
             }
-            let what = format!("{} is not a directory, so {} is not made", shown.display(), full.display());
-            return Err(refused(
-                &what,
-                "nothing is made through links; make the directory, or remove the link",
-            ));
-        }
-        above = above.sub(name).map_err(look(&shown))?;
+            _ => return Err(not_made(root, path, obstacle.as_deref().unwrap_or(&shown))),
+        };
         is_exposed = is_exposed || exposed(&above, &shown)?;
     }
     Ok(PathState::There)
+}
+
+fn not_made(root: &Root, path: &SafePath, obstacle: &Path) -> ReleaseError {
+    let full = root.shared().join(path.as_str());
+    let what = format!("{} is not a directory, so {} is not made", obstacle.display(), full.display());
+    refused(&what, "nothing is made through links; make the directory, or remove the link")
 }
 
 fn refused(what: &str, way_out: &str) -> ReleaseError {
@@ -262,8 +297,66 @@ mod tests {
     use std::process::Command;
 
     use fs_err as fs;
+    use wheelbarrow_testing::mounts::{SilentMount, in_time};
 
     use super::*;
+
+    /// Root looks through the links that nobody but root can have made, and through no others.
+    #[test]
+    fn a_link_of_the_sites_user_is_not_looked_through() {
+        if !getuid().is_root() {
+            println!("skipped: only root can do something for another user");
+            return;
+        }
+        let base = tempfile::Builder::new().prefix("wheelbarrow-links").tempdir_in("/dev/shm").unwrap();
+        fs::set_permissions(base.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let root = Root::create(&base.path().join("root")).unwrap();
+        let (disk, var) = (base.path().join("disk"), root.shared().join("var"));
+        fs::create_dir_all(disk.join("media")).unwrap();
+        fs::create_dir(&var).unwrap();
+        symlink(&disk, root.shared().join("data")).unwrap();
+        for place in [&disk, &var] {
+            symlink(&disk, place.join("theirs")).unwrap();
+            std::os::unix::fs::chown(place, Some(65_534), Some(65_534)).unwrap();
+        }
+        let looked = |path: &str| inspect(&root, &SharedPath::new(path).unwrap(), None);
+
+        looked("data/media").unwrap();
+        symlink("/nonexistent", root.shared().join("broken")).unwrap();
+        for (path, link) in [
+            ("data/theirs/media", "data/theirs"),
+            ("var/theirs/media", "var/theirs"),
+            ("data/other", "data"),
+            ("broken/media", "broken"),
+        ] {
+            let error = looked(path).unwrap_err().to_string();
+            assert!(error.contains(&format!("shared/{link} is not a directory, so ")), "{error}");
+        }
+    }
+
+    /// Root's link leads to a file system of the site's user, or to a link of theirs: whatever is there is theirs.
+    #[test]
+    fn nothing_is_asked_behind_a_link_into_a_directory_of_another_user() {
+        if !getuid().is_root() {
+            println!("skipped: only root can do something for another user");
+            return;
+        }
+        let base = tempfile::Builder::new().prefix("wheelbarrow-mounts").tempdir_in("/dev/shm").unwrap();
+        fs::set_permissions(base.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let root = Root::create(&base.path().join("root")).unwrap();
+        let home = base.path().join("home");
+        let mounted = home.join("media");
+        fs::create_dir_all(&mounted).unwrap();
+        std::os::unix::fs::chown(&home, Some(4321), None).unwrap();
+        symlink(&mounted, root.shared().join("media")).unwrap();
+        symlink("media", home.join("other")).unwrap();
+        symlink(home.join("other"), root.shared().join("linked")).unwrap();
+        let Some(_mount) = SilentMount::at(&mounted) else { return };
+        for path in ["media/uploads", "linked/uploads", "media", "media/a.db"] {
+            let (root, shared) = (root.clone(), SharedPath::new(path).unwrap());
+            in_time(move || make(&root, &shared, None)).unwrap();
+        }
+    }
 
     /// The site's user has put a link to a directory of root's in the way.
     #[test]
@@ -283,7 +376,7 @@ mod tests {
         fs::write(&rescued, "rows").unwrap();
         let moved = |path: &str| {
             let shared = SharedPath::new(path).unwrap();
-            let command = move_command(&root, &shared, &rescued, Some(&identity)).unwrap().unwrap();
+            let command = move_command(&root, &shared, &rescued, Some(&identity)).unwrap();
             let ended = Command::new("sh").args(["-c", command.trim_matches('`')]).output().unwrap();
             ended.status.success()
         };
@@ -291,6 +384,19 @@ mod tests {
         let files = root.shared().join(FILES);
         let written = fs::metadata(files.join("sub/b.db")).unwrap();
         assert_eq!((written.uid(), written.len()), (user, 4));
+
+        let (uploads, more) = (root.shared().join("uploads"), base.path().join("more"));
+        for (directory, text) in [(&uploads, "newer"), (&more, "older")] {
+            fs::create_dir(directory).unwrap();
+            fs::write(directory.join("a"), text).unwrap();
+        }
+        fs::write(more.join("b"), "older").unwrap();
+        std::os::unix::fs::chown(&uploads, Some(user), Some(group)).unwrap();
+        let shared = SharedPath::new("uploads").unwrap();
+        let command = move_command(&root, &shared, &more, Some(&identity)).unwrap();
+        assert!(Command::new("sh").args(["-c", command.trim_matches('`')]).status().unwrap().success());
+        assert_eq!(fs::read_to_string(uploads.join("a")).unwrap(), "newer", "it is not written over");
+        assert_eq!(fs::metadata(uploads.join("b")).unwrap().uid(), user);
 
         symlink(&victim, files.join("other")).unwrap();
         assert!(!moved("other/b.db"));

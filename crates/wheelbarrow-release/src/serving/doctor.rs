@@ -16,17 +16,20 @@ mod uwsgi;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FileType;
 use serde::Serialize;
 use wheelbarrow_artifact::release::{Manager, Server};
-use wheelbarrow_base::{Explain, beneath, shell_word};
+use wheelbarrow_base::beneath::{Place, found};
+use wheelbarrow_base::{Explain, shell_word};
+pub use wheelbarrow_install::policy::SelinuxMode;
+use wheelbarrow_install::policy::{KernelLabels, Labels, selinux_mode};
 
 pub use self::finding::Finding;
-pub use self::policy::SelinuxMode;
-use self::policy::{KernelLabels, Labels};
 use self::site::JudgedSite;
 use crate::check::startable;
+use crate::command::deadline;
 use crate::command::identity::own_name;
 use crate::report::bundled_python::{BundledPython, bundled_python};
 use crate::report::rule::{self, Rule};
@@ -50,16 +53,19 @@ pub struct DoctorReport {
     /// How many processes and files were looked at, which have to do with the root.
     pub processes: usize,
     pub files: usize,
-    /// Whether there are processes that this user may not look at.
+    /// Whether there are processes that this user may not look at, or has no time for.
     pub is_partial: bool,
 }
 
 /// How many processes a finding names.
 const MOST_NAMED: usize = 5;
 
+/// For all looks: of each, the site's user chooses how long it takes.
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// Looks at this machine.
 pub fn examine(root: &Root) -> Result<DoctorReport, ReleaseError> {
-    examine_on(root, Path::new("/"), &KernelLabels)
+    deadline::within(LIMIT, || examine_on(root, Path::new("/"), &KernelLabels))
 }
 
 /// The same with the configuration below another directory than `/`.
@@ -69,6 +75,7 @@ fn examine_on(root: &Root, machine: &Path, labels: &dyn Labels) -> Result<Doctor
     let variables = release.as_ref().map(|release| needed_variables(release.path())).unwrap_or_default();
     let interpreter = release.as_ref().and_then(bundled_python);
     let mut findings = files::under_root(root);
+    findings.extend(release.as_ref().and_then(files::python));
     let settings = release.map(|release| Settings::of(root, &release, &Default::default())).transpose();
     let settings = match settings {
         // It is among the findings.
@@ -85,7 +92,8 @@ fn examine_on(root: &Root, machine: &Path, labels: &dyn Labels) -> Result<Doctor
     }
     judge_starting(&site, &mut findings)?;
     judge_lingering(&site, machine, &mut findings);
-    let selinux = policy::selinux_mode(machine);
+    unit_files::judge_enabled(&site, &mut findings);
+    let selinux = selinux_mode(machine);
     policy::judge_labels(&site, selinux, labels, &mut findings);
     policy::judge_fapolicyd(&site, machine, &mut findings);
     judge_shared(&site, &mut findings);
@@ -110,7 +118,7 @@ fn examine_on(root: &Root, machine: &Path, labels: &dyn Labels) -> Result<Doctor
         selinux,
         processes: processes.len(),
         files: files.len(),
-        is_partial: proof::hides_some(&proof::ProcessScope::All)?,
+        is_partial: !proof::saw_all() || proof::hides_some(&proof::ProcessScope::All)?,
     })
 }
 
@@ -130,8 +138,9 @@ fn judge_probe(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
         rule: rule::NO_PROBE,
         place: site.root.shared().join("wheelbarrow.toml").display().to_string(),
         what,
-        fix: "[release.probe] url = \"http://localhost/\", and socket = the path of the server's Unix socket"
-            .to_owned(),
+        hint:
+            "[release.probe] url = \"http://localhost/\", and socket = the path of the server's Unix socket"
+                .to_owned(),
     });
 }
 
@@ -146,39 +155,37 @@ fn judge_shared(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
     let name = settings.declared.owner.clone().unwrap_or_else(|| user.to_string());
     for shared in &settings.shared {
         let path = site.root.shared().join(shared.path.as_str());
-        let looked = beneath::place(Path::new("/"), path.strip_prefix("/").unwrap_or(&path))
-            .and_then(|place| Ok((place.directory.stat_at(&place.name)?, place.exposed)));
-        let (what, fix) = match looked {
-            Ok((stat, exposed)) => {
+        let (what, hint) = match found(&path) {
+            Ok((Place { exposed, .. }, stat)) => {
                 let (owner, mode) = (stat.st_uid, stat.st_mode);
                 let is_open = mode & 0o2 != 0 || mode & 0o20 != 0 && Some(stat.st_gid) == identity.group;
                 let is_directory = FileType::from_raw_mode(mode) == FileType::Directory;
                 if [user, 0].contains(&owner) && (owner == user || !is_directory) || is_open {
                     continue;
                 }
-                let fix = match exposed {
+                let hint = match exposed {
                     None => format!("chown -R {name}: {}", shell_word(&path.display().to_string())),
                     Some(exposure) => format!(
                         "as {name}, move it away and deploy again; another user could redirect a command that root runs: {exposure}"
                     ),
                 };
-                (format!("it belongs to the user {owner}, not to {name}: the site cannot write there"), fix)
+                (format!("it belongs to the user {owner}, not to {name}: the site cannot write there"), hint)
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => (
                 format!("{error}, so its owner was not checked"),
-                "replace the link by a directory, or by a link of root in a directory that only root can change".to_owned(),
+                "replace the link by a directory, or by a link of root in a directory that only root can change; unmount a file system of another user".to_owned(),
             ),
             Err(_) => continue,
         };
-        findings.push(Finding { rule: rule::SHARED_OWNER, place: path.display().to_string(), what, fix });
+        findings.push(Finding { rule: rule::SHARED_OWNER, place: path.display().to_string(), what, hint });
     }
 }
 
 /// The systemd of a user that ends with its last session.
 fn judge_lingering(site: &JudgedSite<'_>, machine: &Path, findings: &mut Vec<Finding>) {
     let is_of_user = site.settings.as_ref().is_some_and(|settings| settings.manager == Manager::User);
-    if let Some((what, fix)) = services::without_lingering(machine).filter(|_| is_of_user) {
-        findings.push(Finding { rule: rule::LINGERING, place: own_name(), what, fix });
+    if let Some((what, hint)) = services::without_lingering(machine).filter(|_| is_of_user) {
+        findings.push(Finding { rule: rule::LINGERING, place: own_name(), what, hint });
     }
 }
 
@@ -192,7 +199,7 @@ fn judge_starting(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) -> Result<
                 rule: rule::CANNOT_START,
                 place: release.path().display().to_string(),
                 what: problem.to_string(),
-                fix: problem.hint().unwrap_or_default(),
+                hint: problem.hint().unwrap_or_default(),
             });
         }
     }
@@ -214,23 +221,24 @@ pub(crate) fn stale_processes(
     }
     let manager = settings.map_or(Manager::System, |settings| settings.manager);
     let is_of_server = |process: &Process| server.processes.iter().any(|one| one.pid == process.pid);
-    for mut running in proof::by_unit_of(root, &TrustedUsers::of(settings, Some(&server)))? {
-        if is_known {
+    let mut others = proof::by_unit_of(root, &TrustedUsers::of(settings, Some(&server)))?;
+    if is_known {
+        for running in &mut others {
             running.processes.retain(|process| !is_of_server(process));
             running.verdict = proof::judge(&running.processes);
         }
-        if running.verdict != Verdict::Nothing
-            && !proof::runs(&running, live)
-            && services::draining(manager, [running.unit.as_ref()]).is_empty()
-        {
-            let rule = if is_known { rule::RUNS_ANOTHER_RELEASE } else { rule::SERVES_ANOTHER_RELEASE };
-            let unit = running.unit.clone();
-            // A user without root has no units but those of that user's systemd.
-            if manager == Manager::System || rustix::process::getuid().is_root() {
-                running.unit = unit_to_restart(&running, &proof::system_unit);
-            }
-            findings.push(stale(rule, &running, unit, live));
+    }
+    others.retain(|running| running.verdict != Verdict::Nothing && !proof::runs(running, live));
+    let ending = services::ending(manager, &others);
+    others.retain(|running| running.unit.as_ref().is_none_or(|unit| !ending.contains(unit)));
+    let rule = if is_known { rule::RUNS_ANOTHER_RELEASE } else { rule::SERVES_ANOTHER_RELEASE };
+    for mut running in others {
+        let unit = running.unit.clone();
+        // A user without root has no units but those of that user's systemd.
+        if manager == Manager::System || rustix::process::getuid().is_root() {
+            running.unit = unit_to_restart(&running, &proof::system_unit);
         }
+        findings.push(stale(rule, &running, unit, live));
     }
     Ok(findings)
 }
@@ -255,7 +263,7 @@ fn stale(rule: Rule, service: &Service, name: Option<String>, live: &ReleaseId) 
         1..=MOST_NAMED => format!("; see process {}", others.join(", ")),
         more => format!("; see process {} and {} more", others[..MOST_NAMED].join(", "), more - MOST_NAMED),
     };
-    let fix = match (&service.unit, rule) {
+    let hint = match (&service.unit, rule) {
         (_, rule::SERVES_ANOTHER_RELEASE) => {
             "restart the server, then `wheelbarrow activate` the live release, which verifies it".to_owned()
         }
@@ -265,7 +273,7 @@ fn stale(rule: Rule, service: &Service, name: Option<String>, live: &ReleaseId) 
         _ => "end these processes, and start them again from `current`".to_owned(),
     };
     let place = name.unwrap_or_else(|| "processes of no unit".to_owned());
-    Finding { rule, place, what: format!("{what}, and `current` leads to {live}{names}"), fix }
+    Finding { rule, place, what: format!("{what}, and `current` leads to {live}{names}"), hint }
 }
 
 #[cfg(test)]

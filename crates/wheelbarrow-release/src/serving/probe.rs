@@ -36,7 +36,8 @@ impl ProbeAddress {
     fn ask(&self, patience: Duration) -> std::io::Result<u16> {
         let end = Instant::now() + patience;
         if let Some(socket) = &self.socket {
-            return self.ask_on(BoundedStream { stream: connect(socket, end)?, end });
+            let stream = connect(socket, end).map_err(|error| named(socket, &error))?;
+            return self.ask_on(BoundedStream { stream, end });
         }
         let mut last = Error::other("the host has no address");
         for address in addresses(&self.authority, patience)? {
@@ -129,6 +130,11 @@ fn connect(socket: &Path, end: Instant) -> std::io::Result<UnixStream> {
     Ok(stream)
 }
 
+/// An error of the system does not name the file.
+fn named(socket: &Path, error: &Error) -> Error {
+    Error::new(error.kind(), format!("{}: {error}", socket.display()))
+}
+
 /// Asks until enough answers in a row were good.
 pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result<(), ReleaseError> {
     let address = ProbeAddress::of(settings)?;
@@ -139,7 +145,7 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
     loop {
         let left = limit.saturating_sub(begun.elapsed());
         let answer = address.ask(left.clamp(Duration::from_millis(1), PATIENCE));
-        let has_answered = answer.is_ok();
+        let status = answer.as_ref().ok().copied();
         let (pause, last, hint) = match answer {
             Ok(status) if is_expected(settings, status) => {
                 successes += 1;
@@ -154,8 +160,7 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
             }
             bad => {
                 successes = 0;
-                let status = bad.as_ref().ok().copied();
-                (PAUSE, describe(bad), hint(status))
+                (PAUSE, describe(bad), hint(status, settings))
             }
         };
         if progress.is_cancelled() {
@@ -163,7 +168,7 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
         }
         if begun.elapsed() + pause >= limit {
             let url = settings.url.clone();
-            return Err(ReleaseError::Probe { url, deadline, last, hint, has_answered });
+            return Err(ReleaseError::Probe { url, deadline, last, hint, status });
         }
         std::thread::sleep(pause);
     }
@@ -196,8 +201,9 @@ fn describe(answer: std::io::Result<u16>) -> String {
 }
 
 /// What to do about a bad answer.
-fn hint(status: Option<u16>) -> &'static str {
+fn hint(status: Option<u16>, settings: &ProbeSettings) -> &'static str {
     match status {
+        None if settings.socket.is_some() => "does the server run, and listen at `[release.probe] socket`?",
         None => "does the server run, and listen at the address of `[release.probe]`?",
         Some(400) => {
             "Django refuses hosts that ALLOWED_HOSTS does not name: `[release.probe] host` sets the host"
@@ -233,10 +239,13 @@ mod tests {
 
     #[test]
     fn the_hint_fits_the_answer() {
-        assert!(hint(Some(400)).contains("ALLOWED_HOSTS"));
-        assert!(hint(Some(404)).contains("another page"));
-        assert!(hint(Some(502)).contains("the application"));
-        assert!(hint(None).contains("listen"));
+        let tcp = settings("http://a/");
+        let socket = ProbeSettings { socket: Some("/run/a.sock".into()), ..tcp.clone() };
+        assert!(hint(Some(400), &tcp).contains("ALLOWED_HOSTS"));
+        assert!(hint(Some(404), &tcp).contains("another page"));
+        assert!(hint(Some(502), &tcp).contains("the application"));
+        assert!(hint(None, &tcp).contains("listen at the address"));
+        assert!(hint(None, &socket).contains("listen at `[release.probe] socket`"));
     }
 
     #[test]
@@ -280,6 +289,17 @@ mod tests {
         let refused = connect(&given.join("link"), end).unwrap_err();
         assert!(refused.to_string().contains("symbolic link"), "{refused}");
         connect(&given.join("socket"), end).unwrap();
+    }
+
+    #[test]
+    fn a_socket_that_cannot_be_used_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let socket = place.path().join("site.sock");
+        let one = ProbeSettings { socket: Some(socket.clone()), ..settings("http://a/") };
+        let ask = || describe(ProbeAddress::of(&one).unwrap().ask(PATIENCE));
+        assert!(ask().starts_with(&format!("{}: No such file", socket.display())), "{}", ask());
+        fs_err::write(&socket, "").unwrap();
+        assert!(ask().starts_with(&format!("{}: ", socket.display())), "{}", ask());
     }
 
     #[test]

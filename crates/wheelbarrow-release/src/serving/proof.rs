@@ -29,6 +29,7 @@ pub(crate) use service::{TrustedUsers, by_unit_of, of, runs};
 
 use crate::{ReleaseError, ReleaseId, Root};
 use time_limited::ScanLimits;
+pub(crate) use time_limited::saw_all;
 
 /// The processes in `scope` that have to do with releases of `root`, by number. Processes that end meanwhile, and those
 /// that this user may not look at or has no time for, are left out.

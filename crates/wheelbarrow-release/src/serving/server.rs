@@ -37,10 +37,22 @@ pub(crate) fn reload(
             let forget = unit_command(*manager, "reset-failed", unit);
             let words = [&["systemctl"][..], manager.flags(), &["reset-failed", unit.as_str()]].concat();
             let _ = run(forget, words.join(" "), release, settings, progress);
-            unit_command(*manager, if *action == Action::Restart { "restart" } else { "reload" }, unit)
+            let verb = match action {
+                Action::Restart => "restart",
+                // Before the first release is live, a unit that starts in `current` cannot run.
+                Action::Reload if is_down(*manager, unit) => "start",
+                Action::Reload => "reload",
+            };
+            let words = [&["systemctl"][..], manager.flags(), &[verb, unit.as_str()]].concat();
+            return run(unit_command(*manager, verb, unit), words.join(" "), release, settings, progress);
         }
     };
     run(command, settings.server.to_string(), release, settings, progress)
+}
+
+/// Whether systemd says that no process of the unit runs.
+fn is_down(manager: Manager, unit: &str) -> bool {
+    systemd::state(manager, unit).is_some_and(|state| matches!(state.active.as_str(), "inactive" | "failed"))
 }
 
 /// Whether a reload starts the server anew, process and all. Of a command its words tell: `systemctl --user restart acme`.
@@ -105,12 +117,13 @@ fn run(
 /// to the microsecond, than the file of that name had which may be another release's.
 ///
 /// The site's user may own its directory: no link of theirs is followed, and only a regular file is touched.
-fn touch(path: &Path) -> Result<(), ReleaseError> {
+pub(crate) fn touch(path: &Path) -> Result<(), ReleaseError> {
     let touch = || ReleaseError::io("touch", path);
     let absolute = std::path::absolute(path).map_err(touch())?;
     let below = absolute.strip_prefix("/").unwrap_or(&absolute);
     let place = beneath::place(Path::new("/"), below).map_err(touch())?;
-    let file = place.directory.append(&place.name, 0o666).map_err(touch())?;
+    let directory = place.directory.without_mounts_of_others();
+    let file = directory.append(&place.name, 0o666).map_err(touch())?;
     let before = file.metadata().and_then(|metadata| metadata.modified());
     let before = before.map_err(ReleaseError::io("look at", path))?;
     let time = later_by_a_second(SystemTime::now(), before);

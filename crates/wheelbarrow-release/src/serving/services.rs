@@ -4,34 +4,34 @@
 //! The units that systemd has decide, not the intent of an earlier command: units that were written for this
 //! site root and are not the release's are stopped and removed.
 
+mod workers;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use rustix::process::getuid;
-use serde::Serialize;
 use wheelbarrow_artifact::release::{
     Action, Hosts, Manager, ProbeSettings, ReleaseSettings, Server, Service, ServiceProbe, ServiceProcess,
     Start, Words,
 };
+use wheelbarrow_base::beneath;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order::{self, Inserted};
 
+use self::workers::NextStep;
+pub(crate) use self::workers::{EndingWorkers, Workers, ending, of_release};
 use crate::check::django;
-use crate::command::identity::own_name;
+use crate::command::identity::{group_number, own_name, proxy_group};
 use crate::root::moved_root;
 use crate::root::receipt::needed_variables;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::{Settings, bin};
 use crate::serving::server_log::ServerLog;
-use crate::serving::systemd::UnitState;
 use crate::serving::unit::installed::Installed;
 use crate::serving::unit::service_unit::{SiteUnits, is_drained, started};
-use crate::serving::unit::{SiteSource, Unit, code_in};
+use crate::serving::unit::{HostSettings, SiteSource, Unit, code_in};
 use crate::serving::{programs, server, systemd};
 use crate::{ReleaseError, ReleaseId, Root};
-
-/// Who is in front, where nobody says otherwise: Debian's name for it.
-const PROXY_GROUP: &str = "www-data";
 
 /// A process of a site that is told of a release and verified, as if it were the only one.
 pub(crate) struct ServingProcess {
@@ -64,35 +64,6 @@ pub(crate) fn main(root: &Root, settings: Settings, id: &ReleaseId) -> Settings 
         Some(first) if !first.is_timer => first.settings,
         _ => settings,
     }
-}
-
-/// How a service is doing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ServiceState {
-    pub name: String,
-    pub unit: UnitState,
-    /// Why it does not work.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trouble: Option<String>,
-}
-
-/// Of those that are units.
-pub(crate) fn states(root: &Root, settings: &Settings, id: &ReleaseId) -> Vec<ServiceState> {
-    let states = of(root, settings, id).into_iter().filter_map(|served| {
-        let Server::Systemd { unit, manager, .. } = &served.settings.server else { return None };
-        let unit = systemd::state(*manager, unit)?;
-        Some(ServiceState { name: served.name, trouble: unit.trouble(), unit })
-    });
-    states.collect()
-}
-
-/// Those of these units that were asked to end, and finish what they have.
-pub(crate) fn draining<'u>(
-    manager: Manager,
-    units: impl IntoIterator<Item = Option<&'u String>>,
-) -> Vec<String> {
-    let units = units.into_iter().flatten().filter(|unit| of_release(unit));
-    units.filter(|unit| systemd::state(manager, unit).is_some_and(|unit| unit.ends())).cloned().collect()
 }
 
 fn in_order(settings: &Settings) -> Vec<&Service> {
@@ -218,7 +189,7 @@ fn site_units(root: &Root, settings: &Settings, code: String) -> SiteUnits {
         root: root.path().to_path_buf(),
         code,
         group: group.or_else(|| user.clone()),
-        socket_group: Some(PROXY_GROUP.to_owned()),
+        socket_group: Some(proxy_group(|group| group_number(group).is_some()).to_owned()),
         user,
         variables: Default::default(),
         settings_module: settings.declared.settings.clone(),
@@ -258,16 +229,24 @@ pub fn units(
     let mut flags = ReleaseSettings { systemd: manager, ..ReleaseSettings::default() };
     let has_server = |settings: &Settings| settings.server.is_unit();
     match source {
-        SiteSource::Artifact(artifact) => {
-            let (root, manifest) = (Root::trusted_at(root)?, artifact.manifest());
+        SiteSource::Artifact(artifact, host) => {
+            let manifest = artifact.manifest();
+            let root = match host {
+                HostSettings::Read => Root::trusted_at(root)?,
+                HostSettings::LeftOut => Root::at(root),
+            };
             // Units are printed where the user of the site need not be, for hosts on which it is.
             let mut declared = manifest.release.clone().unwrap_or_default();
             let (owner, group) = (declared.owner.take(), declared.group.take());
-            if !root.path().exists() {
+            let is_elsewhere = host == HostSettings::LeftOut;
+            if is_elsewhere || !root.path().exists() {
                 // Nobody has made the root yet, so it may be another user than this one.
                 flags.systemd = manager.or(declared.systemd).or(Some(Manager::System));
             }
-            let mut settings = Settings::of_manifest(&root, &manifest.name, Some(&declared), &flags)?;
+            let mut settings = match host {
+                HostSettings::Read => Settings::of_manifest(&root, &manifest.name, Some(&declared), &flags)?,
+                HostSettings::LeftOut => Settings::of_artifact(&manifest.name, declared, &flags)?,
+            };
             settings.declared.owner = settings.declared.owner.or(owner);
             settings.declared.group = settings.declared.group.or(group);
             let site = site_units(&root, &settings, manifest.project.import_path.clone());
@@ -277,7 +256,7 @@ pub fn units(
             } else {
                 Vec::new()
             };
-            let missing = programs::missing(&settings, &|program| programs::has(artifact, program));
+            let missing = programs::missing(&settings, &programs::of_wheels(artifact));
             Ok(OwnUnits { units, has_server: has_server(&settings), manager: settings.manager, missing })
         }
         SiteSource::Release(id) => {
@@ -285,7 +264,8 @@ pub fn units(
             let release = root.complete_or_live(id)?;
             let settings = Settings::of(&root, &release, &flags)?;
             let units = release_units(&root, &settings, &release)?;
-            let missing = programs::missing(&settings, &|program| bin(&release).join(program).exists());
+            let missing =
+                programs::missing(&settings, &|program| !beneath::is_missing(&bin(&release).join(program)));
             Ok(OwnUnits { units, has_server: has_server(&settings), manager: settings.manager, missing })
         }
     }
@@ -306,11 +286,13 @@ fn release_units(
     Ok(SiteUnits { variables, settings_module, ..units }.units(&settings.services)?)
 }
 
-/// Has every service run `release`, which is `current` already.
+/// Has every service run `release`, which is `current` already. With [`Workers::Kept`] a failure stops nothing: all other
+/// services are started before the first error is returned.
 pub(crate) fn start(
     root: &Root,
     release: &CompleteRelease,
     settings: &Settings,
+    workers: Workers,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
     let units = release_units(root, settings, release)?;
@@ -332,9 +314,9 @@ pub(crate) fn start(
             systemctl(&["daemon-reload"], &[])?;
         }
         if manager == Manager::User
-            && let Some((what, fix)) = without_lingering(Path::new("/"))
+            && let Some((what, hint)) = without_lingering(Path::new("/"))
         {
-            progress.note(&format!("{what}; {fix}"));
+            progress.note(&format!("{what}; {hint}"));
         }
         let of_kind =
             |kind: &str| names.iter().filter(|name| name.ends_with(kind)).cloned().collect::<Vec<_>>();
@@ -347,11 +329,24 @@ pub(crate) fn start(
         systemctl(&["enable", "--quiet"], &enabled)?;
     }
     server::reload(release, settings, progress)?;
+    let mut failed = None;
     for served in of(root, settings, release.id()) {
         let log = ServerLog::begin(root, &served.settings);
-        let told = server::reload(release, &served.settings, progress);
-        told.map_err(|error| log.explain(error)).map_err(of_service(&served.name, release.id()))?;
+        let told = match workers.next_step(&served.settings.server) {
+            NextStep::None => Ok(()),
+            NextStep::Reload => server::reload(release, &served.settings, progress),
+            NextStep::RestartLater(unit) => {
+                let text = format!("{unit} finishes its tasks, and starts again when they are done");
+                progress.note(&text);
+                systemctl(&["restart", "--no-block"], &[unit])
+            }
+        };
+        match told.map_err(|error| log.explain(error)).map_err(of_service(&served.name, release.id())) {
+            Err(error) if workers == Workers::Kept => failed = failed.or(Some(error)),
+            told => told?,
+        }
     }
+    failed.map_or(Ok(()), Err)?;
     // Alone: what it wants runs, or is of a release that did not start.
     match units.first() {
         Some(target) => {
@@ -461,12 +456,6 @@ pub(crate) fn settle(
     command(&["daemon-reload"], &[]);
     systemd::forget(manager, &stoppable);
     Ok(())
-}
-
-/// Whether an instance has the name of a release.
-pub(crate) fn of_release(unit: &str) -> bool {
-    let instance = unit.split_once('@').map_or("", |(_, instance)| instance);
-    instance.split('.').next().is_some_and(|id| id.parse::<ReleaseId>().is_ok())
 }
 
 /// What a plan says of services.

@@ -1,6 +1,8 @@
 //! Checks the unit that serves a site by systemd, before anything is written or switched: whether the unit
 //! exists, has processes that can be verified, serves this site root, and may be restarted by this user.
 
+mod many;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -9,12 +11,15 @@ use std::time::Duration;
 use rustix::process::getuid;
 use serde::Serialize;
 use wheelbarrow_artifact::release::{Action, Manager, Server};
-use wheelbarrow_base::Exit;
 use wheelbarrow_base::progress::Progress;
+use wheelbarrow_base::{Exit, beneath};
 
 use crate::command::as_deployer;
 use crate::command::attempt::{attempt, first_line};
+use crate::root::trusted_python;
 use crate::{ReleaseError, Root};
+
+pub(crate) use self::many::{EndingUnit, are_outdated, ending};
 
 /// systemd.unit(5), org.freedesktop.systemd1(5).
 const PROPERTIES: &str = "--property=Id,LoadState,LoadError,Type,CanStart,CanStop,CanReload,ExecStartPre,ExecStart,\
@@ -53,6 +58,8 @@ pub enum UnitProblem {
     NoRestart,
     #[error("the unit serves {}", .0.display())]
     OtherRoot(PathBuf),
+    #[error("its user {0} could not read environment.json of the release")]
+    Environment(String),
     #[error("this user may not do that: {0}")]
     Denied(String),
 }
@@ -60,8 +67,9 @@ pub enum UnitProblem {
 wheelbarrow_base::debug_error!(UnitProblem);
 
 impl UnitProblem {
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
+    pub(crate) fn hint(&self) -> String {
+        let hint = match self {
+            Self::Environment(user) => return hint_of_environment(user),
             Self::Silent(_) => {
                 "`[release.server] kind` selects another kind of server on a host without systemd"
             }
@@ -69,20 +77,22 @@ impl UnitProblem {
                 "`loginctl enable-linger USER`, by root, starts the systemd of a user, and keeps it after the last session"
             }
             Self::Missing => {
-                "`wheelbarrow unit` prints the units of a site; `systemctl daemon-reload` after they were written"
+                "`wheelbarrow unit ARTIFACT --root ROOT` prints the units, and `--write /etc/systemd/system` writes them; then \
+                 `systemctl daemon-reload`"
             }
             Self::Broken(_) => "`systemctl status UNIT` shows more",
             Self::NoService | Self::Oneshot => "name the service whose processes serve the site",
             Self::NoReload => "`action = \"restart\"`, or an ExecReload in the unit",
             Self::NoRestart => "RefuseManualStart= and RefuseManualStop= of the unit forbid it",
             Self::OtherRoot(_) => {
-                "`[release.server]` in ROOT/shared/wheelbarrow.toml names the unit of this root"
+                "is `--root` right? For a second site, set `unit` in `[release.server]` of ROOT/shared/wheelbarrow.toml"
             }
             Self::Denied(_) => {
                 "a rule of polkit allows it, or `kind = \"command\"` with `sudo systemctl restart UNIT`; `--server none` \
                  leaves the server alone"
             }
-        }
+        };
+        hint.to_owned()
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -94,10 +104,24 @@ impl UnitProblem {
     }
 }
 
-/// Refuses a unit that a switch could not be told to, or not be verified by.
+/// Only root makes files for another user.
+fn hint_of_environment(user: &str) -> String {
+    match getuid().is_root() {
+        true => format!("set `owner = \"{user}\"` in `[release]`, or deploy with `--owner {user}`"),
+        false => {
+            "`chgrp` ROOT/shared/environment.json to a group of that user, and `chmod g+r` it".to_owned()
+        }
+    }
+}
+
+/// Refuses a unit that a switch could not be told to, or not be verified by, and a command that root must not run.
 pub(crate) fn inspect(root: &Root, server: &Server) -> Result<(), ReleaseError> {
-    let Server::Systemd { unit, action, manager } = server else { return Ok(()) };
-    judge(root, *manager, unit, *action).map_err(|problem| ReleaseError::Unit { unit: unit.clone(), problem })
+    match server {
+        Server::Systemd { unit, action, manager } => judge(root, *manager, unit, *action)
+            .map_err(|problem| ReleaseError::Unit { unit: unit.clone(), problem }),
+        Server::Command { command } => trusted_python::check_command(command.program()),
+        Server::Touch { .. } | Server::None => Ok(()),
+    }
 }
 
 /// Whether systemd runs here and answers.
@@ -138,15 +162,6 @@ pub(crate) fn command(manager: Manager, words: &[&str], units: &[String], progre
         let words = [&["systemctl"][..], manager.flags(), words].concat().join(" ");
         progress.note(&format!("`{words} {}`: {problem}", units.join(" ")));
     }
-}
-
-/// Whether systemd has read other texts of these units than they have now.
-pub(crate) fn are_outdated(manager: Manager, units: &[String]) -> bool {
-    let words = ["show", "--property=NeedDaemonReload", "--"].into_iter();
-    let words: Vec<&str> = words.chain(units.iter().map(String::as_str)).collect();
-    systemctl(manager, &words).is_ok_and(|output| {
-        String::from_utf8_lossy(&output.stdout).lines().any(|line| line == "NeedDaemonReload=yes")
-    })
 }
 
 /// The same for a plan, which may be made where systemd does not run.
@@ -262,6 +277,23 @@ impl UnitState {
     }
 }
 
+#[cfg(test)]
+impl UnitState {
+    /// Without restarts and without a socket.
+    pub(crate) fn example(unit: &str, active: &str, result: &str) -> Self {
+        Self {
+            unit: unit.to_owned(),
+            active: active.to_owned(),
+            sub: String::new(),
+            result: result.to_owned(),
+            restarts: 0,
+            has_socket: false,
+            age: None,
+            main_pid: 0,
+        }
+    }
+}
+
 /// Seconds since the machine was started, as systemd counts them.
 fn since_boot() -> Option<u64> {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -270,7 +302,11 @@ fn since_boot() -> Option<u64> {
     u64::try_from(now.tv_sec).ok().filter(|_| done == 0)
 }
 
-fn show(manager: Manager, unit: &str, properties: &str) -> Result<BTreeMap<String, String>, UnitProblem> {
+pub(crate) fn show(
+    manager: Manager,
+    unit: &str,
+    properties: &str,
+) -> Result<BTreeMap<String, String>, UnitProblem> {
     let output = systemctl(manager, &["show", properties, "--", unit])?;
     if !output.status.success() {
         return Err(UnitProblem::Silent(first_line(&output.stderr)));
@@ -311,19 +347,22 @@ pub(crate) fn ask(manager: Manager) -> Command {
 
 fn systemctl(manager: Manager, words: &[&str]) -> Result<Output, UnitProblem> {
     let mut command = ask(manager);
-    command.args(words).env("LC_ALL", "C").stdin(Stdio::null());
+    // Times are printed for the zone of who asks.
+    command.args(words).env("LC_ALL", "C").env("TZ", "UTC").stdin(Stdio::null());
     command.output().map_err(|error| UnitProblem::Silent(format!("systemctl: {error}")))
 }
 
 /// The root that a unit names, where that is another one than `root`: one that is there, or nothing at all.
 fn other_root(root: &Root, text: &str) -> Option<PathBuf> {
-    let real = |path: &Path| fs_err::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let named = roots_in(text);
-    if named.iter().any(|path| real(path) == real(root.path())) {
+    if named.iter().any(|path| beneath::real(path) == beneath::real(root.path())) {
         return None;
     }
-    let is_root = |path: &Path| !matches!(Root::open(path), Err(ReleaseError::NotARoot { .. }));
-    named.into_iter().find(|path| is_root(path) || !path.exists())
+    let is_root = |path: &Path| {
+        let other = Root::at(path);
+        [other.releases(), other.state()].iter().all(|path| beneath::found(path).is_ok())
+    };
+    named.into_iter().find(|path| is_root(path) || beneath::is_missing(path))
 }
 
 /// The virtualenv of a server that a unit starts, if nothing that the unit says is of the root. Of other programs, as Apache,
@@ -334,14 +373,10 @@ fn other_virtualenv(root: &Root, command: &str, text: &str) -> Option<PathBuf> {
     let is_server = |name: &str| ["gunicorn", "uvicorn", "hypercorn", "daphne"].contains(&name);
     let module = || command.split_once(" -m ").and_then(|(_, words)| words.split_whitespace().next());
     let virtualenv = program.parent()?.parent()?;
-    let is_of_root = |path: &Path| {
-        let real = fs_err::canonicalize(path).unwrap_or_default();
-        real.starts_with(fs_err::canonicalize(root.path()).unwrap_or_else(|_| root.path().into()))
-    };
     let is_other = (is_server(name) || name.starts_with("python") && module().is_some_and(is_server))
-        && virtualenv.join("pyvenv.cfg").exists()
+        && beneath::found(&virtualenv.join("pyvenv.cfg")).is_ok()
         && !text.contains(&*root.path().to_string_lossy())
-        && !is_of_root(virtualenv);
+        && !beneath::real(virtualenv).starts_with(beneath::real(root.path()));
     is_other.then(|| virtualenv.to_path_buf())
 }
 
@@ -362,101 +397,4 @@ fn roots_in(text: &str) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use wheelbarrow_base::progress::Silent;
-
-    use super::*;
-
-    /// As a service that asks for more and more time to end.
-    #[test]
-    fn a_job_that_does_not_end_is_not_waited_for() {
-        let said = |script: &str| {
-            let mut shell = Command::new("sh");
-            attempt(shell.args(["-c", script]), Duration::from_millis(100), &Silent)
-        };
-        assert_eq!(said("true"), None);
-        assert_eq!(said("echo no such unit >&2; exit 5").as_deref(), Some("no such unit"));
-        assert_eq!(said("exec sleep 100").as_deref(), Some("not done after 0 s"));
-    }
-
-    #[test]
-    fn the_roots_in_a_unit_are_found() {
-        let text = "{ path=/bin/sh ; argv[]=/bin/sh -c exec \"$(readlink -f /srv/a/current/venv)/bin/python\" }\n\
-                    A=/srv/b/current B=/opt/x/bin:/srv/c/releases/1-1a2b3c4d/venv /srv/d/currently /current/x";
-        let roots = ["/srv/a", "/srv/b", "/srv/c"].map(PathBuf::from);
-        assert_eq!(roots_in(text), roots);
-    }
-
-    #[test]
-    fn a_unit_that_is_restarted_again_and_again_is_in_trouble() {
-        let state = |active: &str, sub: &str, restarts, age, has_socket| UnitState {
-            unit: "a.service".to_owned(),
-            active: active.to_owned(),
-            sub: sub.to_owned(),
-            result: "exit-code".to_owned(),
-            restarts,
-            has_socket,
-            age: Some(age),
-            main_pid: 0,
-        };
-        let trouble = |state: UnitState| state.trouble().unwrap_or_default();
-        assert_eq!(trouble(state("failed", "failed", 0, 0, true)), "a.service has failed (exit-code)");
-        let again = "a.service ends and is restarted again and again";
-        assert_eq!(trouble(state("activating", "auto-restart", 0, 0, false)), format!("{again} (exit-code)"));
-        assert_eq!(
-            trouble(state("activating", "start", 7, 0, false)),
-            format!("{again}, 7 times so far (exit-code)")
-        );
-        assert_eq!(trouble(state("active", "running", 7, 2, false)), format!("{again}, 7 times so far"));
-        assert_eq!(trouble(state("inactive", "dead", 0, 0, false)), "a.service is not running");
-        for well in [
-            state("active", "running", 0, 2, false),
-            // It has ended now and then, over weeks.
-            state("active", "running", 7, 4000, false),
-            state("activating", "start", 0, 0, false),
-            state("inactive", "dead", 0, 0, true),
-        ] {
-            assert_eq!(well.trouble(), None, "{well:?}");
-        }
-    }
-
-    #[test]
-    fn a_unit_of_another_virtualenv_is_found() {
-        let place = tempfile::tempdir().unwrap();
-        let root = Root::create(&place.path().join("site")).unwrap();
-        let old = place.path().join("old/venv");
-        let found = |program: &str, arguments: &str, more: &str| {
-            let path = old.join("bin").join(program);
-            let command =
-                format!("{{ path={0} ; argv[]={0} {arguments} ; ignore_errors=no }}", path.display());
-            other_virtualenv(&root, &command, &format!("{command}\n{more}\n"))
-        };
-        assert_eq!(found("gunicorn", "a.wsgi", ""), None, "no virtualenv");
-        fs_err::create_dir_all(old.join("bin")).unwrap();
-        fs_err::write(old.join("pyvenv.cfg"), "").unwrap();
-        assert_eq!(found("gunicorn", "a.wsgi", ""), Some(old.clone()));
-        assert_eq!(found("python3", "-m uvicorn a.asgi", ""), Some(old.clone()));
-        assert_eq!(found("python3", "-m gunicorn a.wsgi", &format!("{}/x", root.path().display())), None);
-        for (other, words) in [("supervisord", ""), ("python", "start.py"), ("uwsgi", "--ini /etc/x.ini")] {
-            assert_eq!(found(other, words, ""), None, "{other}");
-        }
-        assert_eq!(other_virtualenv(&root, "{ path=/usr/sbin/apache2 ; argv[]=apache2 }", ""), None);
-    }
-
-    #[test]
-    fn units_of_other_roots_differ_from_units_without_a_root() {
-        let place = tempfile::tempdir().unwrap();
-        let [one, other] = ["one", "other"].map(|name| Root::create(&place.path().join(name)).unwrap());
-        let names = |root: &Root| format!("{}/current/venv/bin/python", root.path().display());
-        assert_eq!(other_root(&one, &names(&one)), None);
-        assert_eq!(other_root(&one, &names(&other)), Some(other.path().to_path_buf()));
-        assert_eq!(other_root(&one, &format!("{} {}", names(&other), names(&one))), None);
-        assert_eq!(other_root(&one, "/usr/sbin/apache2 -k start"), None);
-        // One that is spelt wrongly.
-        let wrong = place.path().join("on");
-        assert_eq!(other_root(&one, &format!("{}/current/x", wrong.display())), Some(wrong));
-        std::os::unix::fs::symlink("one", place.path().join("link")).unwrap();
-        let link = place.path().join("link");
-        assert_eq!(other_root(&one, &format!("{}/current/x", link.display())), None);
-    }
-}
+mod tests;

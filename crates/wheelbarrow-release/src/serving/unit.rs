@@ -13,7 +13,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub(crate) use discover::code_in;
-pub use discover::{SiteSource, UnitOverrides, find};
+pub use discover::{HostSettings, SiteSource, UnitOverrides, find};
 pub use installed::{directory, shadowed, written};
 
 /// What serves.
@@ -23,24 +23,22 @@ pub enum Server {
     Gunicorn,
     /// ASGI, by workers of gunicorn's; the distribution uvicorn-worker has them.
     GunicornUvicorn,
+    /// ASGI, by gunicorn's own workers, which it has since 25.
+    GunicornAsgi,
     /// ASGI.
     Uvicorn,
 }
 
 impl Server {
-    pub const ALL: [Self; 3] = [Self::Gunicorn, Self::GunicornUvicorn, Self::Uvicorn];
+    pub const ALL: [Self; 4] = [Self::Gunicorn, Self::GunicornUvicorn, Self::GunicornAsgi, Self::Uvicorn];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Gunicorn => "gunicorn",
             Self::GunicornUvicorn => "gunicorn-uvicorn",
+            Self::GunicornAsgi => "gunicorn-asgi",
             Self::Uvicorn => "uvicorn",
         }
-    }
-
-    /// The package that it is of.
-    pub fn program(self) -> &'static str {
-        if self == Self::Uvicorn { "uvicorn" } else { "gunicorn" }
     }
 }
 
@@ -61,8 +59,8 @@ pub struct SiteOfUnits {
     /// Who may connect to the socket besides: nginx's group.
     pub socket_group: String,
     pub workers: u32,
-    /// Whether the virtualenv has no such server.
-    pub lacks_server: bool,
+    /// The distribution that the virtualenv lacks for this server.
+    pub lacks: Option<&'static str>,
     /// Variables without which the Python does not start.
     pub variables: BTreeMap<String, String>,
 }
@@ -144,6 +142,9 @@ impl SiteOfUnits {
                 "gunicorn --worker-class uvicorn_worker.UvicornWorker --workers {workers} {}",
                 quoted(application)
             ),
+            Server::GunicornAsgi => {
+                format!("gunicorn --worker-class asgi --workers {workers} {}", quoted(application))
+            }
             Server::Uvicorn => match application.strip_suffix("()") {
                 Some(factory) => format!("uvicorn --fd 3 --workers {workers} --factory {}", quoted(factory)),
                 None => format!("uvicorn --fd 3 --workers {workers} {}", quoted(application)),
@@ -151,9 +152,9 @@ impl SiteOfUnits {
         };
         let virtualenv = quoted(&format!("{root}/current/venv"));
         let ready = match self.server {
-            Server::Gunicorn | Server::GunicornUvicorn => {
-                "# gunicorn says that it is ready before its workers have loaded the site: no proof that it works.\n\
-                 # `wheelbarrow deploy` asks for a page instead.\n\
+            Server::Gunicorn | Server::GunicornUvicorn | Server::GunicornAsgi => {
+                "# gunicorn reports that it is ready before its workers have loaded the site. Only a request shows that the site\n\
+                 # works: `[release.probe]`.\n\
                  Type=notify\n"
             }
             Server::Uvicorn => "Type=simple\n",
@@ -162,16 +163,16 @@ impl SiteOfUnits {
             self.variables.iter().map(|(name, value)| format!("Environment={name}={value}\n")).collect();
         let variables = match variables.is_empty() {
             true => variables,
-            false => format!("# The Python does not start without.\n{variables}"),
+            false => format!("# This Python does not start without these variables.\n{variables}"),
         };
         let control = control_socket(name, self.server != Server::Uvicorn);
         format!(
             "[Unit]\n\
              Description={name}, served from {root}/current\n\
-             # The socket is systemd's: it stays open while the service restarts, and connections wait in it.\n\
+             # systemd holds the socket: it stays open while the service restarts, and connections wait in it.\n\
              Requires={name}.socket\n\
              After=network.target {name}.socket\n\
-             # However often a release fails to start, the one that is put back is started too, and the socket stays open.\n\
+             # No start limit: after a release that failed to start, systemd still starts the release before it.\n\
              StartLimitIntervalSec=0\n\
              \n\
              [Service]\n\
@@ -180,13 +181,15 @@ impl SiteOfUnits {
              Group={group}\n\
              {variables}\
              {control}\
-             # Found anew at every start, and then the directory of one release, whatever `current` becomes.\n\
+             # `current` is resolved at each start: a process stays in that release when `current` changes.\n\
              WorkingDirectory={root}/current/{code}\n\
-             # The virtualenv of one release too: with `current` in its path, an old process would import from the new\n\
-             # release. And `-m`, because venv/bin/gunicorn names a virtualenv in its first line.\n\
+             # The virtualenv is resolved too: with `current` in its path, an old process would import from the new release.\n\
+             # `-m`, because the first line of venv/bin/gunicorn names a virtualenv.\n\
              ExecStart=/bin/sh -c 'exec \"$$(readlink -f {virtualenv})/bin/python\" -m {command}'\n\
-             # No ExecReload: a reload would keep the interpreter, and with it the old virtualenv.\n\
-             # The server ends its requests; only what is left then is killed.\n\
+             # The journal would name the shell.\n\
+             SyslogIdentifier={name}\n\
+             # No ExecReload: a reload would keep the interpreter, and so the old virtualenv.\n\
+             # At a stop the server finishes its requests. systemd kills the processes that remain after the timeout.\n\
              KillMode=mixed\n\
              TimeoutStopSec=35\n\
              Restart=on-failure\n\
@@ -228,7 +231,7 @@ fn control_socket(name: &str, is_gunicorn: bool) -> String {
     let directory = format!("gunicorn-{}", name.replace(':', "_"));
     match is_gunicorn {
         true => format!(
-            "# For the control socket of gunicorn.\n\
+            "# The directory of gunicorn's control socket.\n\
              RuntimeDirectory={directory}\n\
              RuntimeDirectoryMode=0700\n\
              Environment=XDG_RUNTIME_DIR=%t/{directory}\n"
@@ -287,7 +290,7 @@ mod tests {
             group: "mysite".to_owned(),
             socket_group: "www-data".to_owned(),
             workers: 3,
-            lacks_server: false,
+            lacks: None,
             variables: BTreeMap::new(),
         }
     }

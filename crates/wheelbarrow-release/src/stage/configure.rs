@@ -1,6 +1,7 @@
 //! Turns an install into a release: its environment, its links to shared paths, and its record.
 
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -14,7 +15,7 @@ use wheelbarrow_base::{SafePath, write_atomic};
 
 use crate::command::identity::Identity;
 use crate::environment::{self, ENVIRONMENT, PRIVATE};
-use crate::root::release::{CompleteRelease, RELEASE_PATH, ReleaseRecord};
+use crate::root::release::{CompleteRelease, ENVIRONMENT_SHA256, RELEASE_PATH, ReleaseRecord};
 use crate::root::settings::Settings;
 use crate::root::shared::SharedPath;
 use crate::root::{shared, trusted};
@@ -58,11 +59,25 @@ pub(crate) fn inspect(root: &Root, manifest: &Manifest, settings: &Settings) -> 
     let path = root.shared().join(ENVIRONMENT);
     let (data, mode) = match trusted::read(root, ENVIRONMENT)? {
         Some((data, metadata)) => (data, metadata.mode()),
-        None => (b"{}".to_vec(), 0),
+        None => {
+            refuse_lost_environment(root, &path)?;
+            (b"{}".to_vec(), 0)
+        }
     };
     environment::check(&data, mode, &manifest.environment, |key| std::env::var_os(key).is_some())
         .map(drop)
         .map_err(|source| ReleaseError::Environment { path, source })
+}
+
+/// A site that had an environment and has none would start with its defaults: another database, say, which is migrated.
+fn refuse_lost_environment(root: &Root, path: &Path) -> Result<(), ReleaseError> {
+    let Some(live) = root.live()? else { return Ok(()) };
+    match root.complete_or_none(&live)? {
+        Some(live) if live.record.environment_sha256.is_some() => {
+            Err(ReleaseError::NoEnvironment { path: path.to_path_buf(), live: live.path.join(ENVIRONMENT) })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a release needs below `ROOT/shared`: what is shared, and a STATIC_ROOT in there.
@@ -133,6 +148,30 @@ pub(crate) fn make_given(
     }
 }
 
+/// Who may read the environment of a release.
+pub(crate) struct EnvironmentRights {
+    /// None for the user who deploys.
+    pub(crate) user: Option<u32>,
+    /// None for the group of that user.
+    pub(crate) group: Option<u32>,
+    pub(crate) mode: u32,
+}
+
+impl EnvironmentRights {
+    /// `shared` is of `shared/environment.json`, if that is there.
+    pub(crate) fn of(identity: Option<&Identity>, shared: Option<&Metadata>) -> Self {
+        let (user, group) = match (identity, shared) {
+            // Root keeps it, the site's group reads it.
+            (Some(identity), _) => (None, identity.group),
+            // Only root may give files away; who else deploys owns what they make.
+            (None, Some(shared)) => (getuid().is_root().then(|| shared.uid()), Some(shared.gid())),
+            (None, None) => (None, None),
+        };
+        let mode = shared.filter(|_| identity.is_none()).map_or(PRIVATE, |shared| shared.mode() & 0o777);
+        Self { user, group, mode }
+    }
+}
+
 /// Gives the release an environment of its own, so that a rollback brings it back; its hash.
 fn give_environment(
     root: &Root,
@@ -145,23 +184,22 @@ fn give_environment(
         (ReleaseEnvironment::Shared, Some((data, metadata))) => (data, Some(metadata)),
         (ReleaseEnvironment::Shared, None) => return Ok(None),
     };
-    let (user, group) = match (identity, &metadata) {
-        // Root keeps it, the site's group reads it.
-        (Some(identity), _) => (None, identity.group),
-        // Only root may give files away; who else deploys owns what they make.
-        (None, Some(metadata)) => (getuid().is_root().then(|| metadata.uid()), Some(metadata.gid())),
-        (None, None) => (None, None),
-    };
-    let mode = metadata.filter(|_| identity.is_none()).map_or(PRIVATE, |metadata| metadata.mode() & 0o777);
+    let EnvironmentRights { user, group, mode } = EnvironmentRights::of(identity, metadata.as_ref());
     let give = |file: &std::fs::File| {
         // The owner is given first: until then nobody else may read it.
         beneath::give(file.as_fd(), user, group)?;
         file.set_permissions(PermissionsExt::from_mode(mode))
     };
-    release
-        .replace(OsStr::new(ENVIRONMENT), &data, 0o600, give)
-        .map_err(ReleaseError::io("write", &path.join(ENVIRONMENT)))?;
-    Ok(Some(Sha256::of(&data)))
+    let digest = Sha256::of(&data);
+    let digest_text = format!("{digest}\n");
+    for (name, text) in [(ENVIRONMENT, data.as_slice()), (ENVIRONMENT_SHA256, digest_text.as_bytes())] {
+        let (above, last) = name.rsplit_once('/').unwrap_or(("", name));
+        release
+            .sub(above)
+            .and_then(|above| above.replace(OsStr::new(last), text, 0o600, give))
+            .map_err(ReleaseError::io("write", &path.join(name)))?;
+    }
+    Ok(Some(digest))
 }
 
 /// Makes `releases/ID/CODE/PATH` a link to `shared/PATH`.

@@ -27,7 +27,7 @@ pub struct Fingerprint {
     pub dependencies: Sha256,
     /// What is installed, as `name==version`, ordered.
     pub distributions: Vec<String>,
-    /// Of its environment.json.
+    /// Of its environment.json; none for whoever may not read that.
     pub environment: Option<Sha256>,
     /// None where it was not asked for, or the site is not Django's.
     pub schema: Option<Schema>,

@@ -1,25 +1,25 @@
-//! Paths that become shared after the site has written to them: nothing is moved without a request, and a
-//! release that would lose sight of them is refused.
+//! Paths that become shared after the site has written to them, or are shared no longer: nothing is moved
+//! without a request. A deploy that would lose sight of files is refused, and a return to a release that does
+//! not see them is noted.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::root::shared::SharedPath;
 use crate::root::{data, rescued, shared};
-use crate::{ReleaseError, Root};
+use crate::{ReleaseError, ReleaseId, Root};
 
-/// Refuses to share a path anew at which the live release holds what the site has written: the site would lose sight of it.
+/// Refuses to share a path anew at which the live release holds what the site has written and `ROOT/shared` does not
+/// have: the site would lose sight of it. Only names are compared.
 pub(crate) fn refuse(root: &Root, settings: &Settings) -> Result<(), ReleaseError> {
     let Some(live) = root.live()?.map(|live| root.complete_or_none(&live)).transpose()?.flatten() else {
         return Ok(());
     };
     let (code, id) = (live.site()?.project.directory, live.id().clone());
-    let is_real = |shared: &&SharedPath| {
-        let found = fs::symlink_metadata(live.path().join(&code).join(shared.path.as_str()));
-        found.is_ok_and(|metadata| !metadata.is_symlink())
-    };
+    let is_real = |shared: &&SharedPath| is_link(&live, shared) == Some(false);
     let real: Vec<&SharedPath> = settings.shared.iter().filter(is_real).collect();
     if real.is_empty() {
         return Ok(());
@@ -28,12 +28,33 @@ pub(crate) fn refuse(root: &Root, settings: &Settings) -> Result<(), ReleaseErro
     for shared in real {
         let path = Path::new(&code).join(shared.path.as_str());
         let rescued = rescued::path(root, &id).join(&path);
-        if written.iter().any(|written| written.starts_with(&path))
-            && let Some(command) = shared::move_command(root, shared, &rescued, settings.identity.as_ref())?
-        {
+        let is_lost = |written: &PathBuf| {
+            written.starts_with(&path)
+                && written.strip_prefix(&code).is_ok_and(|below| shared::is_missing(root, below))
+        };
+        if written.iter().any(is_lost) {
+            moves.push(shared::move_command(root, shared, &rescued, settings.identity.as_ref())?);
             paths.push(path.display().to_string());
-            moves.push(command);
         }
     }
     if paths.is_empty() { Ok(()) } else { Err(ReleaseError::NotShared { id, paths, moves }) }
+}
+
+/// A note on what the live release shares and `next` does not.
+pub(crate) fn note(root: &Root, live: Option<&ReleaseId>, next: &CompleteRelease) -> Option<String> {
+    let live = root.complete_or_none(live?).ok()??;
+    let settings = Settings::of(root, &live, &Default::default()).ok()?;
+    let is_left =
+        |shared: &&SharedPath| is_link(&live, shared) == Some(true) && is_link(next, shared) != Some(true);
+    let left: Vec<&str> = settings.shared.iter().filter(is_left).map(|shared| shared.path.as_str()).collect();
+    let (id, paths, shared) = (next.id(), left.join(", "), root.shared());
+    let note =
+        || format!("{id} does not use {}: the site does not see these files: {paths}", shared.display());
+    (!left.is_empty()).then(note)
+}
+
+/// Whether the release has a link at the path; none if it has nothing there.
+fn is_link(release: &CompleteRelease, shared: &SharedPath) -> Option<bool> {
+    let path = release.path().join(&release.site().ok()?.project.directory).join(shared.path.as_str());
+    fs::symlink_metadata(path).ok().map(|metadata| metadata.is_symlink())
 }

@@ -12,6 +12,7 @@ use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, Member, MemberKind
 use wheelbarrow_artifact::zip::{DosTime, WriteError, ZipWriter};
 use wheelbarrow_artifact::{Artifact, DOORS};
 use wheelbarrow_base::beneath::{Directory, Patience, remove_tree};
+use wheelbarrow_base::json;
 
 use crate::root::release::CompleteRelease;
 use crate::root::trash;
@@ -72,7 +73,7 @@ fn write(path: &Path, release: &CompleteRelease, interpreter: &Interpreter) -> R
     if Sha256::of(&text) != release.record.manifest_sha256 {
         return Err(altered(release, MANIFEST_PATH));
     }
-    let manifest: Manifest = serde_json::from_slice(&text)
+    let manifest: Manifest = json::from_slice(&text)
         .map_err(|error| ReleaseError::io("understand", &own)(std::io::Error::other(error)))?;
     let zip_error = |error| zip_error(path, error);
     let mut writer =

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use fs_err as fs;
 use serde::Serialize;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::release::ReleaseSettings;
+use wheelbarrow_base::beneath;
 
 use crate::environment::ENVIRONMENT;
 use crate::report::status::ReleaseState;
@@ -62,6 +62,5 @@ pub(crate) fn reusable(
 }
 
 fn runs_on(release: &CompleteRelease, python: &Path) -> bool {
-    let real = |path: &Path| fs::canonicalize(path).ok();
-    real(python).is_some_and(|python| real(&release.virtualenv().join("bin/python")) == Some(python))
+    beneath::real(python) == beneath::real(&release.virtualenv().join("bin/python"))
 }

@@ -19,10 +19,11 @@ use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use wheelbarrow_artifact::release::Words;
 use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::progress::Progress;
-use wheelbarrow_base::{SafePath, read_limited};
+use wheelbarrow_base::{SafePath, json, read_limited};
 use wheelbarrow_wheel::order;
 
 use self::earlier_files::{NAMES, StaticRoots, recorded_length};
@@ -44,10 +45,9 @@ const LARGEST: u64 = 2 * NAMES as u64;
 const STATIC_ROOT: &str = include_str!("../../python/static_root.py");
 
 /// `static.json`.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Serialize)]
 struct StaticRecord {
     /// Missing in those of 0.1.0.
-    #[serde(default = "format")]
     format: u32,
     /// Below the release.
     root: String,
@@ -55,15 +55,23 @@ struct StaticRecord {
     guests: BTreeMap<String, u32>,
     /// What a later version keeps there, and gets back.
     #[serde(flatten)]
-    other: serde_json::Map<String, serde_json::Value>,
+    other: Map<String, Value>,
+}
+
+impl StaticRecord {
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut other: Map<String, Value> = json::from_slice(text).ok()?;
+        let number = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
+        let format = other.remove("format").map_or(Some(FORMAT), |format| number(&format))?;
+        let Value::String(root) = other.remove("root")? else { return None };
+        let Value::Object(guests) = other.remove("guests")? else { return None };
+        let guests = guests.into_iter().map(|(path, age)| Some((path, number(&age)?)));
+        Some(Self { format, root, guests: guests.collect::<Option<_>>()?, other })
+    }
 }
 
 /// The format of that file, and the only one that is read.
 pub(crate) const FORMAT: u32 = 1;
-
-fn format() -> u32 {
-    FORMAT
-}
 
 /// STATIC_ROOT, as Django says.
 #[derive(Debug, Deserialize)]
@@ -252,18 +260,26 @@ pub(crate) fn carry(
     next: &CompleteRelease,
     settings: &Settings,
 ) -> Result<(), ReleaseError> {
-    let (Some(from), Some(mut to)) = (read(live.path()), read(next.path())) else { return Ok(()) };
     let note = |problem: &str| {
         let text = format!("not all static files of {} were kept in {}: {problem}", live.id(), next.id());
         locked.operator.progress.note(&text);
     };
+    let (from, to) = (read(live.path()), read(next.path()));
+    for (release, record) in [(live, &from), (next, &to)] {
+        if record.is_none() && release.path().join(STATIC_PATH).exists() {
+            note(&format!("the list of static files of {} cannot be read", release.id()));
+        }
+    }
+    let (Some(from), Some(mut to)) = (from, to) else { return Ok(()) };
     let is_collected =
         |release: &CompleteRelease| Ok::<_, ReleaseError>(release.site()?.project.static_root.is_some());
     let writer = match (settings.identity.as_ref().and_then(Identity::site_user), is_collected(next)?) {
         // Root brought both: the site's user may write in neither.
         (Some(_), true) if is_collected(live)? => None,
         (Some(_), true) => {
-            note("`owner` may write to them, but not to static files of the artifact");
+            note(
+                "`owner` may write to the old files, but not to those of the artifact, so pages that name old files lose them",
+            );
             return Ok(());
         }
         (user, _) => user,
@@ -332,8 +348,7 @@ fn inside(release: &Path, path: &Path) -> Option<String> {
 
 /// A record that cannot be read tells as much as none: what it is about is not worth a deploy or a rollback.
 fn read(release: &Path) -> Option<StaticRecord> {
-    let statics: StaticRecord = serde_json::from_slice(&read_text(release)?).ok()?;
-    Some(statics).filter(|statics| !is_own(Path::new(&statics.root)))
+    StaticRecord::parse(&read_text(release)?).filter(|statics| !is_own(Path::new(&statics.root)))
 }
 
 /// The text of `static.json`.

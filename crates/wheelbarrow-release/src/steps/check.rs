@@ -210,7 +210,7 @@ pub(crate) fn inspect(
         allow: asked.allow.unwrap_or_default(),
         limit: settings.check_timeout,
     };
-    let site = SiteUser { identity: settings.identity.as_ref(), passed: &settings.pass_environment };
+    let site = SiteUser::of(release, &site, settings);
     let log = (log == CheckLog::Kept).then(|| release.logs().join("check.log"));
     let ask = |server: Option<&mut ForkServer>| {
         check::check(release.path(), &code, &request, &site, log.as_deref(), server, progress)

@@ -8,7 +8,7 @@ use crate::ReleaseError;
 use crate::root::journal::{Outcome, Phase};
 use crate::root::settings::Settings;
 use crate::serving::server_log::ServerLog;
-use crate::serving::services;
+use crate::serving::services::{self, Workers};
 use crate::steps::{Fault, Job, NOTHING, Step, UndoResult};
 
 pub(crate) struct Reload;
@@ -31,7 +31,8 @@ impl Step for Reload {
         job.done.told = Some(SystemTime::now());
         let log = job.done.server_log.insert(ServerLog::begin(job.locked.root, job.settings));
         let release = job.release.as_ref().ok_or_else(|| ReleaseError::Incomplete { id: job.id.clone() })?;
-        services::start(job.locked.root, release, job.settings, job.locked.operator.progress)
+        let (root, progress) = (job.locked.root, job.locked.operator.progress);
+        services::start(root, release, job.settings, Workers::Restarted, progress)
             .map_err(|error| log.explain(error))
     }
 

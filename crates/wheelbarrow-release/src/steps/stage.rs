@@ -14,7 +14,7 @@ use crate::ReleaseError;
 use crate::root::journal::Phase;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
-use crate::root::trash;
+use crate::root::{trash, trusted_python};
 use crate::stage::rebuilt_artifact::{project_pack, remake};
 use crate::stage::relabel::relabel;
 use crate::stage::restore::restore;
@@ -98,7 +98,7 @@ impl Step for Stage<'_> {
         let known = self.known.take().filter(|(path, _)| *path == virtualenv);
         let interpreter = match own.or_else(|| known.map(|(_, interpreter)| interpreter)) {
             Some(interpreter) => interpreter,
-            None => Interpreter::probe_with(self.python, Some(&virtualenv), self.variables)?,
+            None => trusted_python::probe(self.python, Some(&virtualenv), self.variables)?,
         };
         match self.source.take() {
             Some(ReleaseSource::Artifact(artifact)) => {

@@ -12,7 +12,7 @@ use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::root::{Mark, current, marker_files};
 use crate::serving::server_log::ServerLog;
-use crate::serving::services;
+use crate::serving::services::{self, Workers};
 use crate::stage::statics;
 use crate::steps::verify::{ServingProof, prove_all, witness};
 use crate::steps::{Fault, Job, NOTHING, Step, UndoResult};
@@ -108,9 +108,10 @@ pub(crate) fn serve_again(
     startable::check(live, &settings, &progress)?;
     let log = ServerLog::begin(locked.root, &settings);
     let told = SystemTime::now();
-    let served = match services::start(locked.root, live, &settings, &progress) {
+    let served = match services::start(locked.root, live, &settings, Workers::Kept, &progress) {
         // The server of the release that failed may never have run.
-        Err(_) if settings.declared.server.is_none() => {
+        Err(error) if settings.declared.server.is_none() => {
+            progress.note(&format!("not all of {} was started again: {error}", live.id()));
             Ok(ServingProof::None("the server could not be reloaded"))
         }
         Err(error) => Err(error),

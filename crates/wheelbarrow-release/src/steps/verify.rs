@@ -1,5 +1,7 @@
 //! Verify: probes the server, and checks which release its processes run.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use wheelbarrow_artifact::release::{Server, Words};
@@ -17,13 +19,15 @@ use crate::serving::server_log::ServerLog;
 use crate::serving::services::{self, ServingProcess};
 use crate::serving::systemd::UnitState;
 use crate::serving::watchdog::Watched;
-use crate::serving::{probe, proof, systemd};
+use crate::serving::{probe, proof, server, systemd};
 use crate::steps::{Job, Step};
 use crate::{ReleaseError, Root};
 
 const DEADLINE: u64 = 30;
 /// How long a server that was told to take a release back may take for it, in seconds, where nothing asks it.
 const PATIENCE: u64 = 10;
+/// Between two touches of a file that the server does not heed.
+const TOUCHES: Duration = Duration::from_secs(5);
 /// Between two looks at what serves.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -103,6 +107,24 @@ pub(crate) fn witness(
     }
 }
 
+/// Prints each note once, however many services it is about.
+struct Notes<'p> {
+    progress: &'p dyn Progress,
+    printed: RefCell<BTreeSet<String>>,
+}
+
+impl<'p> Notes<'p> {
+    fn to(progress: &'p dyn Progress) -> Self {
+        Self { progress, printed: RefCell::default() }
+    }
+
+    fn note(&self, text: &str) {
+        if self.printed.borrow_mut().insert(text.to_owned()) {
+            self.progress.note(text);
+        }
+    }
+}
+
 /// Whether every service works and runs this release. `told` is when they were told of it.
 pub(crate) fn prove_all(
     locked: &LockedRoot<'_>,
@@ -111,14 +133,15 @@ pub(crate) fn prove_all(
     told: SystemTime,
     progress: &dyn Progress,
 ) -> Result<ServingProof, ReleaseError> {
-    let proof = prove(locked, release, settings, progress)?;
+    let notes = Notes::to(progress);
+    let proof = prove(locked, release, settings, &notes)?;
     let all = services::of(locked.root, settings, release.id());
     let of_service = |served: &ServingProcess, error| {
         let log = ServerLog::since(locked.root, &served.settings, told);
         services::of_service(&served.name, release.id())(log.explain(error))
     };
     for served in &all {
-        prove_service(locked, release, served, progress).map_err(|error| of_service(served, error))?;
+        prove_service(locked, release, served, &notes).map_err(|error| of_service(served, error))?;
     }
     // All at the same time.
     let begun = Instant::now();
@@ -152,10 +175,10 @@ fn prove_service(
     locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     served: &ServingProcess,
-    progress: &dyn Progress,
+    notes: &Notes<'_>,
 ) -> Result<(), ReleaseError> {
     let Server::Systemd { unit, manager, .. } = &served.settings.server else {
-        return prove(locked, release, &served.settings, progress).map(drop);
+        return prove(locked, release, &served.settings, notes).map(drop);
     };
     if served.is_timer {
         return match systemd::state(*manager, unit) {
@@ -167,7 +190,7 @@ fn prove_service(
     }
     match served.stays_up {
         Some(_) => Ok(()),
-        None => prove(locked, release, &served.settings, progress).map(drop),
+        None => prove(locked, release, &served.settings, notes).map(drop),
     }
 }
 
@@ -240,10 +263,10 @@ impl<'s> WatchedService<'s> {
         let found = proof::of(locked.root, Some(&self.served.settings))?;
         let is_proved = found.unit.is_some() && proof::runs(&found, id);
         if is_proved && found.processes.iter().any(|process| process.code.as_ref() == Some(id)) {
-            let since = self.imported.get_or_insert_with(Instant::now);
-            if since.elapsed() >= Duration::from_secs(seconds) {
-                return Ok(true);
-            }
+            let imported = *self.imported.get_or_insert_with(Instant::now);
+            // Where the first import took long, the next ones do too.
+            let enough = Duration::from_secs(seconds).max(imported.duration_since(begun));
+            return Ok(imported.elapsed() >= enough);
         }
         if begun.elapsed() < Duration::from_secs(DEADLINE.max(seconds)) {
             return Ok(false);
@@ -295,20 +318,37 @@ fn answers(
 }
 
 /// Whether the server answers as the probe demands, and it is this release that serves.
-pub(crate) fn prove(
+fn prove(
     locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
-    progress: &dyn Progress,
+    notes: &Notes<'_>,
 ) -> Result<ServingProof, ReleaseError> {
-    if locked.operator.probing == Probing::LeftOut && settings.probe.is_some() {
-        progress.note("not probed: `wheelbarrow activate` of the live release probes the server later");
-        return prove_processes(locked, release, &Settings { probe: None, ..settings.clone() }, progress);
+    if let Some(probe) = &settings.probe {
+        match locked.operator.probing {
+            Probing::LeftOut => return prove_unprobed(locked, release, settings, notes),
+            Probing::Asked => probe::probe(probe, notes.progress)?,
+        }
     }
-    if let Some(settings) = &settings.probe {
-        probe::probe(settings, progress)?;
+    prove_processes(locked, release, settings, notes)
+}
+
+/// The same, if the probe that is configured is left out: only a unit still shows its processes.
+fn prove_unprobed(
+    locked: &LockedRoot<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+    notes: &Notes<'_>,
+) -> Result<ServingProof, ReleaseError> {
+    if settings.server.is_unit() || settings.server == Server::None {
+        notes.note("not probed: `wheelbarrow activate` of the live release probes the server later");
+        let settings = Settings { probe: None, ..settings.clone() };
+        return prove_processes(locked, release, &settings, notes);
     }
-    prove_processes(locked, release, settings, progress)
+    notes.note(
+        "not probed: `wheelbarrow activate` of the live release probes the server later, and verifies its processes",
+    );
+    Ok(ServingProof::None("the probe was left out"))
 }
 
 /// Whether it is this release that serves: every process of the server, as the kernel tells it. Some servers start anew
@@ -317,7 +357,7 @@ fn prove_processes(
     locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
-    progress: &dyn Progress,
+    notes: &Notes<'_>,
 ) -> Result<ServingProof, ReleaseError> {
     let what = match (&settings.server, &settings.probe) {
         (Server::None, _) => {
@@ -326,13 +366,14 @@ fn prove_processes(
         (Server::Systemd { unit, .. }, _) => unit.clone(),
         (_, Some(probe)) => format!("what listens for {}", probe.url),
         (_, None) => {
-            progress.note("no `probe` configured: serving processes were not verified");
+            notes.note("no `probe` configured: serving processes were not verified");
             return Ok(ServingProof::None("no `probe` is configured"));
         }
     };
     let is_unit = settings.server.is_unit();
     let deadline = settings.probe.as_ref().and_then(|probe| probe.deadline).unwrap_or(DEADLINE);
     let begun = Instant::now();
+    let mut touched = begun;
     loop {
         let service = proof::of(locked.root, Some(settings))?;
         // Where systemd knows of no such unit that runs, other processes of the root prove nothing.
@@ -341,15 +382,23 @@ fn prove_processes(
             return Ok(ServingProof::Processes);
         }
         if !is_known && !is_unit {
-            progress.note(&format!("{what} is not a process of the site, so no process was verified"));
+            notes.note(&format!("{what} is not a process of the site, so no process was verified"));
             return Ok(ServingProof::None("no process of the server may be looked at"));
         }
-        if progress.is_cancelled() {
+        if notes.progress.is_cancelled() {
             return Err(ReleaseError::Cancelled);
         }
         if begun.elapsed() >= Duration::from_secs(deadline) {
             let (id, found) = (release.id().clone(), service.to_string());
             return Err(ReleaseError::Unproved { what, id, deadline, found });
+        }
+        // A uWSGI that was just starting takes the touch for the state that it begins with. Once it reloads, it is more than
+        // one other release that runs, or none.
+        if let (Server::Touch { path }, Verdict::One { .. }) = (&settings.server, &service.verdict)
+            && touched.elapsed() >= TOUCHES
+        {
+            server::touch(path)?;
+            touched = Instant::now();
         }
         std::thread::sleep(PAUSE);
         if let Some(settings) = &settings.probe {

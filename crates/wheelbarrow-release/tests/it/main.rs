@@ -5,6 +5,8 @@ mod clocks;
 mod collected;
 mod files;
 mod hindered;
+mod owner;
+mod silent;
 mod support;
 mod trust;
 

@@ -11,10 +11,10 @@ use wheelbarrow_release::{AskSchema, KeepReason, ReleaseState, VariableChange, d
 use crate::support::Place;
 
 /// The site's user, by number: nothing on this machine has it.
-const OWNER: u32 = 4321;
+pub(crate) const OWNER: u32 = 4321;
 
 /// A place where another user can go through; none without the right to give files away.
-fn place() -> Option<Place> {
+pub(crate) fn place() -> Option<Place> {
     if !rustix::process::getuid().is_root() {
         println!("skipped: only root gives files away");
         return None;

@@ -74,6 +74,9 @@ fn tell(report: &Report, printer: &Printer) {
         let rows: Vec<_> = report.findings.iter().map(row).collect();
         printer.result(&table(&[Align::Left, Align::Left, Align::Left, Align::Left], &rows));
     }
+    for hint in hints(report) {
+        printer.line(&hint);
+    }
     let counted = |refuses: fn(&Finding) -> bool, what| {
         let number = report.findings.iter().filter(|finding| refuses(finding)).count();
         (number > 0).then(|| count(number, what))
@@ -88,6 +91,18 @@ fn tell(report: &Report, printer: &Printer) {
     let (wheels, files) = (count(report.wheels, "wheel"), count(report.elf_files, "ELF file"));
     let python = report.interpreter.as_ref().map(python).unwrap_or_default();
     printer.done(&format!("{}: {wheels}, {files}{python}: {result}", report.target));
+}
+
+/// What to do about each error, each sentence once.
+fn hints(report: &Report) -> Vec<String> {
+    let mut hints: Vec<String> = Vec::new();
+    for finding in report.findings.iter().filter(|finding| finding.refuses()) {
+        let hint = finding.hint.as_ref().map(|hint| format!("hint: {}: {hint}", finding.rule));
+        if let Some(hint) = hint.filter(|hint| !hints.contains(hint)) {
+            hints.push(hint);
+        }
+    }
+    hints
 }
 
 /// `, Python 3.12.11 of 2025-07-08 (30 days old)`

@@ -15,7 +15,7 @@ use wheelbarrow_build::cache::Cache;
 use wheelbarrow_build::inputs::NamedInputs;
 use wheelbarrow_build::lock::WantedLock;
 use wheelbarrow_build::pack::{Installer, MemberSource, Packed, Plan, SHEBANG};
-use wheelbarrow_build::project::directory_name;
+use wheelbarrow_build::project;
 use wheelbarrow_build::uv::IndexOptions;
 use wheelbarrow_build::{BuildError, BuildOptions, PreparedBuild};
 use wheelbarrow_wheel::name;
@@ -48,7 +48,7 @@ pub(crate) struct BuildArguments {
     /// A further requirement to lock, such as "gunicorn>=23"; may be repeated
     #[arg(long, value_name = "REQUIREMENT")]
     with: Vec<String>,
-    /// Use uv.lock without checking that it matches pyproject.toml
+    /// Use a lock without checking that it matches its inputs
     #[arg(long)]
     frozen: bool,
     /// The artifact to write [default: NAME-VERSION.zip]
@@ -276,21 +276,28 @@ fn either<T>(flags: Vec<T>, settings: Vec<T>) -> Vec<T> {
     if flags.is_empty() { settings } else { flags }
 }
 
+const NAME_HINT: &str = "`--name NAME` gives another: letters, digits, -, _ and .";
+
 /// Normalised. From the flag, the settings, the ancestor's BASENAME, or the directory's name.
 fn site_name(arguments: &BuildArguments, settings: &Settings) -> CommandResult<String> {
     let basename = arguments.basename.as_ref().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
     let given = arguments.name.clone().or_else(|| settings.name.clone()).or(basename);
     let name = match given {
         Some(name) => name,
-        None => directory_name(&arguments.project.canonicalize().unwrap_or_default())
-            .trim_matches(|character: char| !character.is_ascii_alphanumeric())
-            .to_owned(),
+        None => {
+            let directory = arguments.project.canonicalize().unwrap_or_default();
+            project::site_name(&directory).ok_or_else(|| {
+                let message = format!(
+                    "the site has no name: that of its directory, {}, has no letter that is allowed",
+                    directory.display()
+                );
+                Refusal::project(message, NAME_HINT)
+            })?
+        }
     };
     if !name::is_valid(&name) {
         let message = format!("{name:?} cannot be the name of a site");
-        return Err(
-            Refusal::project(message, "`--name NAME` gives another: letters, digits, -, _ and .").into()
-        );
+        return Err(Refusal::project(message, NAME_HINT).into());
     }
     Ok(name::normalise(&name))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use fs_err as fs;
 use wheelbarrow_base::SITE;
+use wheelbarrow_build::inputs::workspace;
 
 use crate::failure::{CommandResult, Refusal};
 use crate::printer::Printer;
@@ -28,6 +29,14 @@ pub(crate) fn run(arguments: &InitArguments, printer: &Printer) -> CommandResult
     if own.exists() || (pyproject.exists() && suggest::has_table(&fs::read_to_string(&pyproject)?)) {
         let message = format!("{} has settings already", project.display());
         return Err(Refusal::project(message, format!("edit them: {SITE}reference/settings/")).into());
+    }
+    let members = workspace::members_of(project);
+    if !members.is_empty() {
+        printer.note(&format!(
+            "the project is a uv workspace: a site that is one of its members has its settings there, by `wheelbarrow init \
+             MEMBER`. The members: {}",
+            members.join(", ")
+        ));
     }
     let (path, text) = if pyproject.exists() {
         let before = fs::read_to_string(&pyproject)?;

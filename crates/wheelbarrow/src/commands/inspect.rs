@@ -1,12 +1,13 @@
 //! `wheelbarrow inspect ARTIFACT`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 use wheelbarrow_artifact::manifest::{
-    Allowed, EnvironmentRules, INTERPRETER, Manifest, NATIVE, Needs, Precedence,
+    Allowed, EnvironmentRules, INTERPRETER, Manifest, Member, NATIVE, Needs, Precedence,
 };
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_audit::{audit_artifact, sbom};
@@ -50,10 +51,15 @@ pub(crate) fn run(arguments: &InspectArguments, printer: &Printer) -> CommandRes
     Ok(())
 }
 
+/// Bytes of an SBOM that a page is made of. As values of JSON, other text could take sixteen times as much memory.
+const LARGEST_SBOM: u64 = 8 << 20;
+
 fn page(artifact: &Artifact, printer: &Printer) -> CommandResult<String> {
     let sbom = match artifact.archive().find(sbom::PATH) {
-        Some(entry) => serde_json::from_slice(&artifact.read_member(entry, sbom::LARGEST)?).ok(),
-        None => None,
+        Some(entry) if entry.size <= LARGEST_SBOM => {
+            serde_json::from_slice(&artifact.read_member(entry, LARGEST_SBOM)?).ok()
+        }
+        _ => None,
     };
     let reports = audit_artifact(artifact, &[], &[], &Bar::new(printer))?;
     Ok(pages::artifact::page(artifact, sbom.as_ref(), &reports))
@@ -84,24 +90,22 @@ fn overview(artifact: &Artifact) -> String {
         rows.extend(needs(&target.needs).map(|text| row("needs", text)));
     }
     if let Some(own) = &manifest.interpreter {
-        let files = group(artifact, &format!("{INTERPRETER}/"));
+        let files = group(manifest, &format!("{INTERPRETER}/"));
         rows.push(row("brings", format!("Python {} for {}: {files}", own.version, own.machine)));
     }
     let code = &manifest.project.directory;
     let below = format!("{code}/");
     rows.push(row(
         "code",
-        format!("{code}: {}; {} is on sys.path", group(artifact, &below), manifest.project.import_path),
+        format!("{code}: {}; {} is on sys.path", group(manifest, &below), manifest.project.import_path),
     ));
     if let Some(root) = &manifest.project.static_root {
-        rows.push(row("collected", format!("{root}: {}", group(artifact, &format!("{root}/")))));
+        rows.push(row("collected", format!("{root}: {}", group(manifest, &format!("{root}/")))));
     }
+    let groups = groups_in(manifest, "static.in/");
     for number in 0.. {
-        let below = format!("static.in/{number}/");
-        if !manifest.members.iter().any(|member| member.path.starts_with(&below)) {
-            break;
-        }
-        rows.push(row("static", format!("static.in/{number}: {}", group(artifact, &below))));
+        let Some(group) = groups.get(number.to_string().as_str()) else { break };
+        rows.push(row("static", format!("static.in/{number}: {group}")));
     }
     let tags: BTreeSet<&str> = manifest
         .targets
@@ -109,8 +113,9 @@ fn overview(artifact: &Artifact) -> String {
         .filter_map(|target| target.bytecode.as_ref())
         .map(|bytecode| bytecode.cache_tag.as_str())
         .collect();
+    let groups = groups_in(manifest, ".wheelbarrow/bytecode/");
     for tag in tags {
-        let packs = group(artifact, &format!(".wheelbarrow/bytecode/{tag}/"));
+        let packs = groups.get(tag).copied().unwrap_or_default();
         rows.push(row("bytecode", format!("{tag}: {packs}")));
     }
     for member in manifest.members.iter().filter(|member| member.path.starts_with(NATIVE)) {
@@ -139,11 +144,42 @@ fn needs(needs: &Needs) -> Option<String> {
 }
 
 /// Files below a directory: how many, and their size unpacked.
-fn group(artifact: &Artifact, below: &str) -> String {
-    let members: Vec<_> =
-        artifact.manifest().members.iter().filter(|member| member.path.starts_with(below)).collect();
-    let size = members.iter().map(|member| member.size).sum();
-    format!("{}, {}", count(members.len(), "file"), bytes(size))
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Group {
+    files: usize,
+    size: u64,
+}
+
+impl Group {
+    fn add(&mut self, member: &Member) {
+        self.files += 1;
+        self.size += member.size;
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}, {}", count(self.files, "file"), bytes(self.size))
+    }
+}
+
+fn group(manifest: &Manifest, below: &str) -> Group {
+    let mut group = Group::default();
+    let members = manifest.members.iter().filter(|member| member.path.starts_with(below));
+    members.for_each(|member| group.add(member));
+    group
+}
+
+/// The directories in `above`, by their names. The members are passed once for all of them.
+fn groups_in<'m>(manifest: &'m Manifest, above: &str) -> BTreeMap<&'m str, Group> {
+    let mut groups: BTreeMap<&str, Group> = BTreeMap::new();
+    for member in &manifest.members {
+        let below = member.path.strip_prefix(above).and_then(|below| below.split_once('/'));
+        if let Some((directory, _)) = below {
+            groups.entry(directory).or_default().add(member);
+        }
+    }
+    groups
 }
 
 fn environment(rules: &EnvironmentRules) -> String {
@@ -165,13 +201,11 @@ fn wheels(manifest: &Manifest) -> String {
     let mut wheels: Vec<_> = manifest.wheels.iter().collect();
     wheels.sort_by_key(|wheel| (std::cmp::Reverse(size(&wheel.path)), &wheel.path));
     let several = manifest.targets.len() > 1;
+    let targets = manifest.targets_of_wheels();
     let mut rows = vec![["SIZE", "NAME", "VERSION", "PYTHON", ""].map(str::to_owned).to_vec()];
     for wheel in wheels {
-        let pythons = manifest
-            .targets
-            .iter()
-            .filter(|target| target.wheels.contains(&wheel.path) || target.pip == wheel.path);
-        let pythons: Vec<_> = pythons.map(|target| target.python.as_str()).collect();
+        let of_wheel = targets.get(&*wheel.path).into_iter().flatten();
+        let pythons: Vec<_> = of_wheel.map(|target| target.python.as_str()).collect();
         let all = pythons.len() == manifest.targets.len();
         let notes = [
             wheel.built.then_some("built from source"),
@@ -186,4 +220,33 @@ fn wheels(manifest: &Manifest) -> String {
         ]);
     }
     table(&[Align::Right, Align::Left, Align::Left, Align::Left, Align::Left], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use wheelbarrow_artifact::manifest::{MemberKind, Project, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn directories_are_summed_in_one_pass() {
+        let digest = Sha256([0; 32]);
+        let project = Project {
+            directory: "site".to_owned(),
+            import_path: "site".to_owned(),
+            static_root: None,
+            digest,
+        };
+        let mut manifest = Manifest::of_project("site", "wheelbarrow", project);
+        let paths =
+            ["static.in/0/a", "static.in/1/a", "static.in/1/b/c", "static.in/file", "site/static.in/2/a"];
+        manifest.members = paths
+            .into_iter()
+            .map(|path| Member { path: path.to_owned(), size: 5, sha256: digest, kind: MemberKind::File })
+            .collect();
+        let groups = groups_in(&manifest, "static.in/");
+        let group = |files, size| Group { files, size };
+        assert_eq!(groups, BTreeMap::from([("0", group(1, 5)), ("1", group(2, 10))]));
+        assert_eq!(groups["1"].to_string(), "2 files, 10 B");
+    }
 }

@@ -184,12 +184,10 @@ fn matrix(manifest: &Manifest) -> Html {
     let size = |path: &str| members.get(path).map_or(0, |member| member.size);
     let mut wheels: Vec<_> = manifest.wheels.iter().collect();
     wheels.sort_by_key(|wheel| (Reverse(size(&wheel.path)), &wheel.path));
+    let all = manifest.targets_of_wheels();
     let mut rows = Vec::new();
     for wheel in wheels {
-        let targets = manifest
-            .targets
-            .iter()
-            .filter(|target| target.wheels.contains(&wheel.path) || target.pip == wheel.path);
+        let targets = all.get(&*wheel.path).into_iter().flatten();
         let targets: Vec<_> =
             targets.map(|target| format!("{} on {}", target.python, target.platform)).collect();
         let is_everywhere = targets.len() == manifest.targets.len();
@@ -243,7 +241,10 @@ fn allowed(allowed: &[Allowed]) -> Html {
 /// By the SBOM: each licence with the distributions under it.
 fn licences(sbom: Option<&Value>) -> Html {
     let Some(components) = sbom.and_then(|sbom| sbom["components"].as_array()) else {
-        return Html::tag("p", "The artifact has no SBOM.");
+        return Html::tag(
+            "p",
+            "The artifact has no SBOM, or one that is too large for a page (`wheelbarrow sbom`).",
+        );
     };
     let mut found: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for component in components {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use fs_err as fs;
 use wheelbarrow_build::project::ProjectFile;
+use wheelbarrow_build::python;
 use wheelbarrow_build::requires_python::{self, RequiresPython};
 
 /// Files larger than this are no settings.
@@ -25,6 +26,15 @@ const WORKERS: [(&str, &str, &str); 4] = [
 const ENTRIES: [&str; 7] =
     ["wsgi.py", "asgi.py", "app.py", "main.py", "api.py", "application.py", "__init__.py"];
 
+/// What a module has that makes the application of a Django site.
+const DJANGO: [&str; 2] = ["get_wsgi_application(", "get_asgi_application("];
+
+/// What a line that makes another application calls.
+const APPLICATIONS: [&str; 5] = ["Flask(", "FastAPI(", "Starlette(", "Litestar(", "create_app("];
+
+/// Functions that make an application.
+const FACTORIES: [&str; 2] = ["create_app", "make_app"];
+
 /// What was found.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct DetectedSettings {
@@ -32,6 +42,8 @@ pub(super) struct DetectedSettings {
     pub(super) settings: Option<String>,
     /// `mysite.wsgi:application`.
     pub(super) application: Option<String>,
+    /// Several that could be the application.
+    pub(super) candidates: Vec<String>,
     pub(super) prepare: Vec<&'static str>,
     /// Variables without which the settings do not load.
     pub(super) required: BTreeSet<String>,
@@ -72,8 +84,13 @@ pub(super) fn detect(files: &[ProjectFile], import_path: &str) -> DetectedSettin
             }
         }
     }
-    found.application = application(&modules, import_path);
-    if found.settings.is_some() {
+    match application(&modules, import_path) {
+        Ok(application) => found.application = application,
+        Err(candidates) => found.candidates = candidates,
+    }
+    // Some read the name of the settings from a file, or leave it to the environment.
+    let is_django = |module: &PythonModule<'_>| DJANGO.iter().any(|sign| module.text.contains(sign));
+    if found.settings.is_some() || modules.iter().any(is_django) {
         if found.static_root.is_some() {
             found.prepare.push("django-admin collectstatic --noinput");
         }
@@ -104,7 +121,10 @@ impl PythonModule<'_> {
 
 fn detect_in_settings(module: &PythonModule<'_>, found: &mut DetectedSettings) {
     found.required.extend(
-        unconditional(&module.text).flat_map(|line| line.split("environ[").skip(1)).filter_map(variable),
+        unconditional(&module.text)
+            .flat_map(|line| line.split("environ[").skip(1))
+            .filter_map(variable)
+            .filter(|name| !is_asked_for(&module.text, name)),
     );
     let Some(base) = base_directory(module) else { return };
     for line in module.lines().map(str::trim).filter(|line| line.contains("BASE_DIR")) {
@@ -135,6 +155,11 @@ fn unconditional(text: &str) -> impl Iterator<Item = &str> {
         }
         !in_block && !line.trim_start().starts_with('#')
     })
+}
+
+/// Whether the module asks first if the variable is there: `A = os.environ["A"] if "A" in os.environ else None`.
+fn is_asked_for(text: &str, name: &str) -> bool {
+    ["\"", "'"].iter().any(|quote| text.contains(&format!("{quote}{name}{quote} in os.environ")))
 }
 
 /// The directory that `BASE_DIR` is, below the project; from `Path(__file__).resolve().parent.parent` or calls of `dirname`.
@@ -172,11 +197,14 @@ fn after(text: &str, sign: &str) -> Option<String> {
     rest[1..].split_once(quote).map(|(value, _)| value.to_owned())
 }
 
-fn application(modules: &[PythonModule<'_>], import_path: &str) -> Option<String> {
-    let made = |signs: &'static [&'static str]| {
-        let mut modules: Vec<_> = modules.iter().collect();
-        modules.sort_by_key(|module| entry_rank(module.path));
-        modules.into_iter().find_map(|module| {
+/// The application, or several that could be it: a script that uses the application looks like the module of a server.
+fn application(modules: &[PythonModule<'_>], import_path: &str) -> Result<Option<String>, Vec<String>> {
+    let mut ranked: Vec<_> = modules.iter().collect();
+    ranked.sort_by_key(|module| entry_rank(module.path));
+    let (entries, scripts): (Vec<_>, Vec<_>) =
+        ranked.into_iter().partition(|module| entry_rank(module.path) < ENTRIES.len());
+    let made = |modules: &[&PythonModule<'_>], signs: &[&str]| -> Vec<String> {
+        let found = modules.iter().filter_map(|module| {
             let line = module.lines().find(|line| {
                 let value = line.split_once('=').map(|(_, value)| value.trim());
                 value.is_some_and(|value| signs.iter().any(|sign| value.starts_with(sign)))
@@ -184,11 +212,36 @@ fn application(modules: &[PythonModule<'_>], import_path: &str) -> Option<String
             })?;
             let name = line.split(['=', ':', ' ']).next()?;
             Some(format!("{}:{name}", dotted(module.path, import_path)?))
-        })
+        });
+        found.collect()
     };
-    made(&["get_wsgi_application("])
-        .or_else(|| made(&["get_asgi_application("]))
-        .or_else(|| made(&["Flask(", "FastAPI(", "Starlette(", "Litestar(", "create_app("]))
+    let factory = |module: &&PythonModule<'_>| {
+        let name = FACTORIES.iter().find(|name| is_factory(&module.text, name))?;
+        Some(format!("{}:{name}()", dotted(module.path, import_path)?))
+    };
+    let first = |signs: &[&str]| made(&entries, signs).into_iter().next();
+    let best = first(&DJANGO[..1])
+        .or_else(|| first(&DJANGO[1..]))
+        .or_else(|| first(&APPLICATIONS))
+        .or_else(|| entries.iter().find_map(factory));
+    if best.is_some() {
+        return Ok(best);
+    }
+    let mut others = made(&scripts, &DJANGO);
+    if others.is_empty() {
+        others = made(&scripts, &APPLICATIONS);
+    }
+    if others.len() > 1 { Err(others) } else { Ok(others.pop()) }
+}
+
+/// Whether the module defines the function, and it needs no arguments.
+fn is_factory(text: &str, name: &str) -> bool {
+    let opening = format!("\ndef {name}(");
+    let text = format!("\n{text}");
+    let Some((_, rest)) = text.split_once(&opening) else { return false };
+    let parameters = rest.split("):").next().and_then(|rest| rest.split(") ->").next()).unwrap_or_default();
+    let mut parameters = parameters.split(',').map(str::trim);
+    parameters.all(|one| one.is_empty() || one.starts_with('*') || one.contains('='))
 }
 
 /// Modules that servers are usually given come first, in the order of [`ENTRIES`].
@@ -219,12 +272,16 @@ fn variable(text: &str) -> Option<String> {
     (is_name && !assigns).then(|| name.to_owned())
 }
 
-/// The Python that the project is for: `.python-version`, else the newest that `requires-python` takes.
+/// The Python that the project is for, as a build chooses it: `.python-version`, else one of this machine that
+/// `requires-python` allows. If there is none, the newest version that it allows.
 pub(super) fn python(project: &Path) -> Option<String> {
     if let Some(version) = requires_python::pinned(project) {
         return Some(version.split('.').take(2).collect::<Vec<_>>().join("."));
     }
     let rule = RequiresPython::read(project).ok()??;
+    if let Ok(target) = python::find_for(project, Some(&rule)) {
+        return Some(target.python.to_string());
+    }
     let mut minors = MINORS.rev().map(|minor| format!("3.{minor}"));
     minors.find(|minor| rule.allows_some_of(minor))
 }
@@ -248,7 +305,8 @@ mod tests {
     fn a_variable_is_required_where_it_is_always_read() {
         let text = "A = os.environ['A']\nif 'B' in os.environ:\n    B = os.environ['B']\nelse:\n    B = os.environ['C']\n\
                     DATABASES = {\n    'default': {'NAME': os.environ['D']},\n}\n\
-                    def later():\n    return os.environ['E']\n# os.environ['F']\n";
+                    def later():\n    return os.environ['E']\n# os.environ['F']\n\
+                    G = (\n    os.environ['G']\n    if 'G' in os.environ\n    else None\n)\n";
         let mut found = DetectedSettings::default();
         detect_in_settings(&PythonModule { path: "mysite/settings.py", text: text.to_owned() }, &mut found);
         assert_eq!(found.required, BTreeSet::from(["A".to_owned(), "D".to_owned()]));

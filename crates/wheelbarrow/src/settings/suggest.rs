@@ -1,11 +1,12 @@
 //! Proposes settings for a project. Detected settings are written; decisions that the user has to make are
 //! comments.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
-use wheelbarrow_build::inputs::Inputs;
-use wheelbarrow_build::project::{self, ProjectError, ProjectFile, Walk, WalkRules};
+use wheelbarrow_build::inputs::{Inputs, workspace};
+use wheelbarrow_build::project::{self, FileContent, ProjectError, ProjectFile, Walk, WalkRules};
 use wheelbarrow_build::{BuildError, Error};
 
 use super::Settings;
@@ -28,7 +29,17 @@ pub(crate) fn text(project: &Path, table: &str) -> Result<String, BuildError> {
     }
     let real = project.canonicalize().unwrap_or_default();
     if settings.name.is_none() {
-        setting(&mut text, "", "name", &quoted(&project::directory_name(&real)));
+        match project::site_name(&real) {
+            Some(name) => setting(&mut text, "", "name", &quoted(&name)),
+            None => {
+                setting(
+                    &mut text,
+                    "",
+                    "name",
+                    "\"mysite\"  # that of the directory has no letter that is allowed",
+                );
+            }
+        }
     }
     if settings.version.is_none() {
         setting(&mut text, "# ", "version", "\"1.0\"");
@@ -44,10 +55,62 @@ pub(crate) fn text(project: &Path, table: &str) -> Result<String, BuildError> {
         ),
     }
     let import_path = import_path(&mut text, project, &files)?;
-    setting(&mut text, "# ", "exclude", "[\"/docs/\", \"/tests/\"]  # beside what .gitignore names");
+    let members = workspace::members_of(project);
+    let is_of_member =
+        |file: &ProjectFile| members.iter().any(|member| Path::new(&file.path).starts_with(member));
+    let files: Vec<_> = files.into_iter().filter(|file| !is_of_member(file)).collect();
+    let mut found = detect::detect(&files, &import_path);
+    let shared = SharedPaths::new(std::mem::take(&mut found.shared), &files);
+    match &shared.emptied[..] {
+        [] => {
+            setting(&mut text, "# ", "exclude", "[\"/docs/\", \"/tests/\"]  # beside what .gitignore names")
+        }
+        emptied => setting(
+            &mut text,
+            "",
+            "exclude",
+            &format!("{}  # beside what .gitignore names; the site writes there", list(emptied)),
+        ),
+    }
     let dot = if table.is_empty() { String::new() } else { format!("{table}.") };
-    sections(&mut text, &dot, &detect::detect(&files, &import_path));
+    sections(&mut text, &dot, &found, &shared);
     Ok(text)
+}
+
+/// Paths that the site writes to. A build refuses files of the project below a shared one.
+#[derive(Default)]
+struct SharedPaths {
+    shared: Vec<String>,
+    /// Of those, directories that have nothing but what keeps them in a checkout (`.gitignore`, `.gitkeep`): for `exclude`.
+    emptied: Vec<String>,
+    /// Each with the first file of the project in it.
+    occupied: Vec<(String, String)>,
+}
+
+impl SharedPaths {
+    fn new(found: BTreeSet<String>, files: &[ProjectFile]) -> Self {
+        let mut paths = Self::default();
+        for path in found {
+            let below = format!("{path}/");
+            let mut inside =
+                files.iter().filter(|file| file.path == path || file.path.starts_with(&below)).peekable();
+            let is_empty = inside.peek().is_none();
+            match inside.find(|file| !keeps_directory(file)) {
+                Some(file) => paths.occupied.push((path, file.path.clone())),
+                None => {
+                    paths.emptied.extend((!is_empty).then(|| format!("/{below}")));
+                    paths.shared.push(path);
+                }
+            }
+        }
+        paths
+    }
+}
+
+/// A file of git, or an empty one, which is there for the directory's sake.
+fn keeps_directory(file: &ProjectFile) -> bool {
+    let name = file.path.rsplit('/').next().unwrap_or_default();
+    name.starts_with(".git") || matches!(file.content, FileContent::File { size: 0, .. })
 }
 
 /// Gives the directory that goes on `sys.path`.
@@ -73,14 +136,19 @@ fn import_path(text: &mut String, project: &Path, files: &[ProjectFile]) -> Resu
 }
 
 /// The tables of what was found in the site's code.
-fn sections(text: &mut String, dot: &str, found: &DetectedSettings) {
+fn sections(text: &mut String, dot: &str, found: &DetectedSettings, paths: &SharedPaths) {
     if !found.required.is_empty() {
         let _ = writeln!(text, "\n[{dot}environment]");
         let names: Vec<_> = found.required.iter().collect();
         setting(text, "", "required", &format!("{}  # os.environ[...] in the settings", list(&names)));
     }
-    let DetectedSettings { settings, application, prepare, shared, static_root, workers, .. } = found;
-    let nothing = settings.is_none() && application.is_none() && prepare.is_empty() && shared.is_empty();
+    let DetectedSettings { settings, application, candidates, prepare, static_root, workers, .. } = found;
+    let SharedPaths { shared, occupied, .. } = paths;
+    let nothing = settings.is_none()
+        && application.is_none()
+        && candidates.is_empty()
+        && prepare.is_empty()
+        && shared.is_empty();
     if !nothing {
         let _ = writeln!(text, "\n[{dot}release]");
     }
@@ -89,15 +157,19 @@ fn sections(text: &mut String, dot: &str, found: &DetectedSettings) {
             setting(text, "", key, &quoted(value));
         }
     }
+    if !candidates.is_empty() {
+        let _ = writeln!(text, "# application = one of {}", list(candidates));
+    }
     if !prepare.is_empty() {
         setting(text, "", "prepare", &list(prepare));
     }
     if !shared.is_empty() {
-        setting(
+        setting(text, "", "shared", &format!("{}  # the site writes there", list(shared)));
+    }
+    for (path, file) in occupied {
+        let _ = writeln!(
             text,
-            "",
-            "shared",
-            &format!("{}  # the site writes there", list(&shared.iter().collect::<Vec<_>>())),
+            "# the site writes to {path}, which has files of the project ({file}): before it can be in `shared`, move them"
         );
     }
     if let Some(path) = static_root {

@@ -13,18 +13,19 @@ fn cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
 }
 
-/// Makes a wheel whose module needs a function of glibc 2.99, which no system has. Says whether it could.
-fn needy_wheel(place: &Place) -> bool {
+/// Makes a wheel whose module needs a function of this library; of glibc one of 2.99, which no system has. Says whether it could.
+fn needy_wheel(place: &Place, library: &str) -> bool {
     place.write("new.c", "void new_one(void) {}");
-    place.write("map", "GLIBC_2.99 { new_one; };");
+    let version = if library == "libc.so.6" { "GLIBC_2.99" } else { "OF_IT" };
+    place.write("map", &format!("{version} {{ new_one; }};"));
     place.write("module.c", "void new_one(void); int PyInit_needy(void) { new_one(); return 0; }");
     let compile = |arguments: &[&str]| {
         let mut command = Command::new("cc");
         command.args(["-shared", "-fPIC", "-nostdlib"]).args(arguments).current_dir(place.path());
         command.status()
     };
-    let soname = "-Wl,-soname,libc.so.6";
-    let Ok(done) = compile(&["-o", "libfake.so", "new.c", soname, "-Wl,--version-script=map"]) else {
+    let soname = format!("-Wl,-soname,{library}");
+    let Ok(done) = compile(&["-o", "libfake.so", "new.c", &soname, "-Wl,--version-script=map"]) else {
         assert!(std::env::var_os("CI").is_none(), "CI must have a C compiler");
         println!("skipped: no C compiler");
         return false;
@@ -89,7 +90,7 @@ const FILES: [(&str, &str); 3] = [
 #[test]
 fn missing_libraries_are_refused_at_build_and_install() {
     let place = Place::with(&FILES);
-    if !needy_wheel(&place) {
+    if !needy_wheel(&place, "libc.so.6") {
         return;
     }
     let said = build(&place, &[]);
@@ -136,6 +137,32 @@ fn missing_libraries_are_refused_at_build_and_install() {
         assert!(!place.path().join("dest").exists(), "{way:?}");
     }
     bill(&place);
+}
+
+/// A manifest does not name what the settings promise, so an audit for a target names the way.
+#[test]
+fn libraries_of_a_target_pass_the_build_and_get_a_hint_in_an_audit() {
+    let target =
+        "name = 'site'\nversion = '1'\n[[target]]\ntarget = 'debian-11'\nlibraries = ['libpq.so.5']\n";
+    let mut files = FILES;
+    (files[0].1, files[2].1) = ("needy==1\n", target);
+    let place = Place::with(&files);
+    if !needy_wheel(&place, "libpq.so.5") {
+        return;
+    }
+    let said = build(&place, &[]);
+    if unavailable(&said) {
+        return;
+    }
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert_eq!(place.run(&["audit", "site-1.zip"]).code, 0);
+    let said = place.run(&["audit", "site-1.zip", "--target", "debian-11"]);
+    let hint = "hint: elf-library: the build accepted it, and each install checks the server for it; if the servers of this \
+                target have it: `--allow elf-library:libpq.so.5=REASON`\n";
+    assert!(said.code == 8 && said.out.contains(hint), "{}", said.all());
+    let allow =
+        ["audit", "site-1.zip", "--target", "debian-11", "--allow", "elf-library:libpq.so.5=they have it"];
+    assert_eq!(place.run(&allow).code, 0);
 }
 
 /// The SBOM is valid, and says what is in the artifact.

@@ -443,7 +443,7 @@ fn an_exception_is_shown_with_its_traceback() {
         assert!(hint.contains(fits) && !hint.contains("expected"), "{hint}");
         assert!(!said.err.contains("SILENCED_SYSTEM_CHECKS"), "{}", said.all());
 
-        let (_, log) = hint.split_once("its full output is in ").unwrap();
+        let (_, log) = hint.split_once("the full output of the check is in ").unwrap();
         let log = log.split(';').next().unwrap().replace("[PLACE]", &place.path().display().to_string());
         assert!(log.ends_with("/.wheelbarrow/logs/check.log"), "{log}");
         let log = fs_err::read_to_string(log).unwrap();

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use wheelbarrow_testing::mounts::Mounted;
 
-use crate::support::Place;
+use crate::support::{Place, wheelbarrow};
 
 #[test]
 fn wrong_usage() {
@@ -28,6 +28,48 @@ fn a_project_without_requirements() {
     exit code: 8
     error: no file in [PLACE] names the dependencies of the project
     hint: add a requirements.txt, pylock.toml, uv.lock or pyproject.toml, or name one with -r FILE or --lock FILE
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
+    ");
+}
+
+/// Not another program in its place, nor a value without the name under which it is set.
+#[test]
+fn variables_that_cannot_be_used_are_named() {
+    let place = Place::with(&[("requirements.txt", "six==1.16.0"), ("app.py", "")]);
+    let build = |name: &str, value: &str| {
+        let mut command = wheelbarrow(&place.path());
+        command.args(["build", "--upgrade", "--cache-dir", "cache"]).env(name, value);
+        place.finish(&mut command)
+    };
+    insta::assert_snapshot!(build("UV", "/nonexistent").all(), @"
+    exit code: 1
+    note: dependencies: ./requirements.txt
+    error: the uv that UV names, /nonexistent, does not run
+    hint: set UV to the path of a uv, or unset it to use the uv on PATH
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-1
+    ");
+    let said = build("UV", "https://joe:hunter2@h/uv");
+    assert!(
+        said.err.contains("error: the uv that UV names, https://****@h/uv, does not run"),
+        "{}",
+        said.all()
+    );
+    let said = build("TMPDIR", "/nonexistent");
+    let hint = "hint: TMPDIR names /nonexistent: set it to a directory that exists and can be written to\n";
+    assert!(said.code == 1 && said.err.contains(hint), "{}", said.all());
+    let said = build("HTTPS_PROXY", "http://name:hunter2@not a host");
+    assert!(said.code == 9 && !said.err.contains("hunter2"), "{}", said.all());
+    assert!(said.err.contains("error: HTTPS_PROXY is not the URL of a proxy: "), "{}", said.all());
+}
+
+#[test]
+fn settings_of_uv_that_are_not_toml_are_refused() {
+    let place = Place::with(&[("requirements.txt", ""), ("app.py", ""), ("uv.toml", "a = 1\nsecret = [\n")]);
+    insta::assert_snapshot!(place.run(&["build", "--cache-dir", "cache"]).all(), @"
+    exit code: 8
+    note: dependencies: ./requirements.txt
+    error: [PLACE]/uv.toml, line 2: unclosed array, expected `]`
+    hint: correct it: uv refuses it too; UV_NO_CONFIG=1 ignores all settings of uv
     docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");
 }
@@ -109,6 +151,26 @@ fn a_link_that_leaves() {
     ");
 }
 
+/// Under any name: what another file includes is read as that is.
+#[test]
+fn a_login_in_a_file_that_is_included() {
+    let place = Place::with(&[
+        ("requirements.txt", "-r more/deps.list\n-c more/fixed\n"),
+        ("more/deps.list", "six\n--find-links https://joe:hunter2@h.invalid/\n"),
+        ("more/fixed", "six==1.16.0 # https://joe:hunter2@h.invalid/\n"),
+    ]);
+    let said = place.run(&["build", "--cache-dir", "cache"]);
+    insta::assert_snapshot!(said.all(), @r#"
+    exit code: 8
+    error: line 2 of more/deps.list has a password or a token in a URL, and the file is packed into the artifact
+    hint: put the login into ~/.netrc, a keyring or variables such as UV_INDEX_URL, and remove it from the URL; or leave the file out of the artifact, which the build uses nevertheless: add "/more/deps.list" to `exclude`
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
+    "#);
+    place.write("more/deps.list", "six\n");
+    let said = place.run(&["build", "--cache-dir", "cache"]);
+    assert!(said.code == 8 && said.err.contains("line 1 of more/fixed has a password"), "{}", said.all());
+}
+
 /// Whether uv fetches a Python, resolves, or asks the index of a build: a script that runs again when the network is back
 /// sees one code.
 #[test]
@@ -154,6 +216,42 @@ fn offline_all_missing_files_are_listed_at_once() {
     let said = build(&["--cache-dir", "empty", "--offline"]);
     let list = "the cache lacks:\n  six-1.17.0-py2.py3-none-any.whl\n  pip-";
     assert!(said.code == 9 && said.err.contains(list), "{}", said.all());
+}
+
+/// A lock and a directory of its files, as they are carried to a machine without a network.
+#[test]
+fn offline_a_lock_needs_no_uv() {
+    let place = Place::with(&[("requirements.txt", "six==1.17.0\n"), ("app.py", "")]);
+    let build = |uv: Option<&str>, words: &[&str]| {
+        let mut command = crate::support::wheelbarrow(&place.path());
+        command.args(["build", "--name", "site"]).args(words).env("UV_CACHE_DIR", place.path().join("uv"));
+        if let Some(uv) = uv {
+            command.env("UV", uv);
+        }
+        place.finish(&mut command)
+    };
+    if !crate::site::is_built(&build(None, &["--cache-dir", "full", "-o", "site.zip"])) {
+        return;
+    }
+    let without_uv = |words: &[&str]| build(Some("/no/uv"), words);
+    let offline = ["--cache-dir", "empty", "--offline", "-o", "site.zip"];
+    let said = without_uv(&offline);
+    let list = "the cache lacks:\n  six-1.17.0-py2.py3-none-any.whl\n  pip-";
+    assert!(said.code == 9 && said.err.contains(list), "{}", said.all());
+
+    let extract = "import sys, zipfile, os\nz = zipfile.ZipFile('site.zip')\nos.mkdir('wheels')\n\
+                   for n in z.namelist():\n    if n.endswith('.whl'): open('wheels/' + os.path.basename(n), 'wb').write(z.read(n))";
+    let mut python = std::process::Command::new("python3");
+    assert!(python.args(["-c", extract]).current_dir(place.path()).status().unwrap().success());
+    let said = without_uv(&[&offline[..], &["--find-links", "wheels"]].concat());
+    assert_eq!(said.code, 0, "{}", said.all());
+
+    let said = without_uv(&[&offline[..], &["--target", "el8:3.6"]].concat());
+    let cause = "  Caused by: [PLACE]/pylock.site.toml does not fit: it is for Python >=3.";
+    assert!(said.err.contains(cause) && said.err.contains(", this build for 3.6\n"), "{}", said.all());
+    place.write("requirements.txt", "six\n");
+    let said = without_uv(&offline);
+    assert!(said.err.contains("the requirements, the targets or the indexes have changed"), "{}", said.all());
 }
 
 /// Before gigabytes of it are read and copied.

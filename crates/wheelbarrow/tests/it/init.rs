@@ -64,7 +64,7 @@ fn init_writes_the_settings_it_finds() {
     let place = Place::with(&[
         (
             "pyproject.toml",
-            "[project]\nname = \"shop\"\nversion = \"1\"\nrequires-python = \">=3.9,<3.12\"\ndependencies = [\"django\"]\n",
+            "[project]\nname = \"shop\"\nversion = \"1\"\nrequires-python = \">=3.11,<3.12\"\ndependencies = [\"django\"]\n",
         ),
         ("manage.py", "os.environ.setdefault(\"DJANGO_SETTINGS_MODULE\", \"shop.settings\")\n"),
         ("shop/wsgi.py", "application = get_wsgi_application()\n"),
@@ -115,16 +115,68 @@ fn a_flask_application_is_found() {
     assert!(text.contains("application = \"wsgi:app\""), "what servers are given: {text}");
 }
 
+/// A script that uses the application looks like the module of a server.
+#[test]
+fn the_factory_of_a_package_comes_before_scripts() {
+    let script = "from web import create_app\napp = create_app()\n";
+    let place = Place::with(&[
+        ("requirements.txt", "flask"),
+        ("export.py", script),
+        ("update_accounts.py", script),
+        ("web/__init__.py", "def create_app(config=None):\n    return Flask(__name__)\n"),
+    ]);
+    let text = place.run(&["init", "--dry-run"]).out;
+    assert!(text.contains("application = \"web:create_app()\""), "{text}");
+    place.write("web/__init__.py", "def create_app(config):\n    return Flask(__name__)\n");
+    let text = place.run(&["init", "--dry-run"]).out;
+    let several = "\n# application = one of [\"export:app\", \"update_accounts:app\"]\n";
+    assert!(text.contains(several) && !text.contains("\napplication ="), "{text}");
+}
+
+#[test]
+fn the_members_of_a_workspace_are_named() {
+    let member = "[project]\nname = 'x'\nversion = '1'\n";
+    let place = Place::with(&[
+        (
+            "pyproject.toml",
+            "[tool.uv.workspace]\nmembers = ['backend', './packages/*']\nexclude = ['packages/old']\n",
+        ),
+        ("backend/pyproject.toml", member),
+        ("backend/app/main.py", "app = FastAPI()\n"),
+        ("packages/a/pyproject.toml", member),
+        ("packages/old/pyproject.toml", member),
+        ("packages/empty/a.py", ""),
+    ]);
+    let said = place.run(&["init", "--dry-run"]);
+    let members = "the project is a uv workspace: a site that is one of its members has its settings there, by \
+                   `wheelbarrow init MEMBER`. The members: backend, packages/a\n";
+    assert!(said.code == 0 && said.err.contains(members), "{}", said.all());
+    assert!(!said.out.contains("application ="), "its code is imported as `app`: {}", said.all());
+    let said = place.run(&["init", "--dry-run", "backend"]);
+    assert!(!said.err.contains("workspace"), "{}", said.all());
+    assert!(said.out.contains("application = \"app.main:app\""), "{}", said.all());
+}
+
+/// `3.11`, of the `python3` on PATH.
+fn python_here() -> String {
+    let ask = "import sys; print('%d.%d' % sys.version_info[:2])";
+    let output = std::process::Command::new("python3").args(["-c", ask]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
 #[test]
 fn the_python_of_the_project_is_used() {
+    // What a build would take, not the newest there is.
+    let python_here = python_here();
     let project = |python: &str| {
         format!("[project]\nname = 'x'\nversion = '1'\ndependencies = []\nrequires-python = '{python}'\n")
     };
     for (file, text, python) in [
-        ("pyproject.toml", project("<3.12"), "3.11"),
+        ("pyproject.toml", project("<3.12,>=3.11"), "3.11"),
         ("pyproject.toml", project(">=3.14"), "3.14"),
+        ("pyproject.toml", project(">=3.6"), python_here.as_str()),
         ("pyproject.toml", "[tool.poetry.dependencies]\npython = '~3.10'\n".to_owned(), "3.10"),
-        ("setup.cfg", "[options]\npython_requires = <3.13\n".to_owned(), "3.12"),
+        ("setup.cfg", "[options]\npython_requires = ~=3.12.0\n".to_owned(), "3.12"),
         ("Pipfile", "[requires]\npython_version = '3.11'\n".to_owned(), "3.11"),
         (".python-version", "cpython-3.13.2\n".to_owned(), "3.13"),
     ] {
@@ -132,6 +184,64 @@ fn the_python_of_the_project_is_used() {
         let said = place.run(&["init", "--dry-run"]);
         assert!(said.out.contains(&format!("\npython = [\"{python}\"]\n")), "{text}: {}", said.all());
     }
+}
+
+#[test]
+fn what_init_writes_can_be_built() {
+    let settings = "BASE_DIR = Path(__file__).resolve().parent.parent\n\
+                    DATABASES = {\n    \"default\": {\n        \"NAME\": BASE_DIR / \"data/db.sqlite3\",\n    }\n}\n\
+                    MEDIA_ROOT = BASE_DIR / \"media\"\n";
+    let place = Place::with(&[
+        ("日本/requirements.txt", ""),
+        ("日本/site/settings.py", settings),
+        ("日本/data/.gitignore", "*\n!.gitignore\n"),
+        ("日本/media/.gitkeep", ""),
+        ("日本/media/logo.svg", "<svg/>"),
+    ]);
+    assert_eq!(place.run(&["init", "日本"]).code, 0);
+    let text = place.read("日本/wheelbarrow.toml");
+    for line in [
+        "name = \"mysite\"  # that of the directory has no letter that is allowed",
+        "exclude = [\"/data/\"]  # beside what .gitignore names; the site writes there",
+        "shared = [\"data\"]  # the site writes there",
+        "# the site writes to media, which has files of the project (media/logo.svg): before it can be in `shared`, move them",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+    }
+    let said = place.run(&["build", "日本", "--dry-run", "--offline"]);
+    assert!(!said.err.contains("`shared`") && !said.err.contains("name of a site"), "{}", said.all());
+}
+
+#[test]
+fn a_django_site_that_names_its_settings_elsewhere_is_migrated() {
+    let place = Place::with(&[
+        ("requirements.txt", "django"),
+        ("manage.py", "load_dotenv()\n"),
+        ("shop/wsgi.py", "load_dotenv()\napplication = get_wsgi_application()\n"),
+        (
+            "shop/settings.py",
+            "BASE_DIR = Path(__file__).resolve().parent.parent\nSTATIC_ROOT = BASE_DIR / 'static'\n",
+        ),
+    ]);
+    let text = place.run(&["init", "--dry-run"]).out;
+    let prepare = "prepare = [\"django-admin collectstatic --noinput\", \"django-admin migrate --noinput\"]";
+    assert!(text.contains(prepare) && !text.contains("settings ="), "{text}");
+}
+
+#[test]
+fn a_lock_that_is_not_supported_gives_its_export_after_init_too() {
+    let place = Place::with(&[
+        ("pyproject.toml", "[tool.poetry]\nname = 'site'\n[tool.poetry.dependencies]\npython = '*'\n"),
+        ("poetry.lock", "[metadata]\nlock-version = '2.1'\n"),
+        ("a.py", ""),
+    ]);
+    assert_eq!(place.run(&["init"]).code, 0);
+    insta::assert_snapshot!(place.run(&["build", "--dry-run"]).all(), @"
+    exit code: 8
+    error: the input ./requirements.txt does not exist
+    hint: write it with `poetry export -f requirements.txt -o requirements.txt`, from poetry.lock
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
+    ");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod init;
 mod interrupted;
 mod keyring;
 mod large;
+mod locks;
 mod machine;
 mod memory;
 mod own;

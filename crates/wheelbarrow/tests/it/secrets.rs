@@ -14,8 +14,8 @@ pub(crate) const PASSWORD: &str = "s3cr3t-of-joe";
 
 /// An index of one package with a wheel and one with a source only, for joe; prints its port.
 const INDEX: &str = r#"
-import base64, hashlib, http.server, io, tarfile, zipfile, csv
-PASSWORD = '@'
+import base64, hashlib, http.server, io, os, zipfile
+PASSWORD = os.environ['INDEX_PASSWORD']
 def wheel():
     out = io.BytesIO()
     with zipfile.ZipFile(out, 'w') as z:
@@ -63,7 +63,9 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn start() -> Self {
         let mut server = Command::new("python3")
-            .args(["-c", &INDEX.replace('@', PASSWORD)])
+            .args(["-c", INDEX])
+            // Another test watches the arguments of all processes.
+            .env("INDEX_PASSWORD", PASSWORD)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -160,6 +162,28 @@ fn a_password_is_in_no_output_argument_or_file() {
         assert!(!said.contains(PASSWORD), "{said}");
         assert!(!lines.iter().any(|line| line.contains(PASSWORD)), "{lines:?}");
     }
+    // An index of the settings gets the login of a variable for the same host, whatever the path.
+    place.write(
+        "project/wheelbarrow.toml",
+        &format!("index-url = 'http://127.0.0.1:{}/simple'\n", index.port),
+    );
+    let other_path = right.replace("/simple", "/other");
+    for (variable, code) in [("UV_INDEX_URL", 0), ("PIP_EXTRA_INDEX_URL", 0), ("UV_HTTP_TIMEOUT", 9)] {
+        let _ = fs::remove_file(place.path().join("pylock.project.toml"));
+        let _ = fs::remove_dir_all(place.path().join("uv"));
+        let value = if code == 0 { &*other_path } else { "30" };
+        let (got, said, lines) = watched(&place, &mut build(&[(variable, value)]), &index);
+        assert_eq!(got, code, "{variable}: {said}");
+        assert!(!said.contains(PASSWORD), "{said}");
+        assert!(!lines.iter().any(|line| line.contains(PASSWORD)), "{lines:?}");
+        if code == 0 {
+            let lock = place.read("pylock.project.toml");
+            assert!(lock.contains(&format!("http://127.0.0.1:{}/files/", index.port)), "{lock}");
+        }
+    }
+    assert_eq!(holds_password(&place.path()), Vec::<String>::new());
+    fs::remove_file(place.path().join("project/wheelbarrow.toml")).unwrap();
+    assert_eq!(place.finish(&mut build(&[("UV_INDEX_URL", &right)])).code, 0);
     let lock = place.read("pylock.project.toml");
     assert!(lock.contains(&format!("http://127.0.0.1:{}/files/", index.port)), "{lock}");
     let found = holds_password(&place.path());

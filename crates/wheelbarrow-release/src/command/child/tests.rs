@@ -3,6 +3,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wheelbarrow_base::progress::{Silent, Unit};
+use wheelbarrow_testing::mounts::{SilentMount, in_time};
 
 use super::*;
 
@@ -51,6 +52,28 @@ fn a_program_that_is_stopped_before_it_begins_is_not_waited_for() {
     // Its limit is only that of the begin.
     let mut child = spawn_within(&mut shell("sleep 0.5; exit 3"), Duration::from_millis(200)).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(3));
+}
+
+/// No signal ends it: it waits for the answer of a file system.
+#[test]
+fn a_program_that_cannot_be_executed_is_not_waited_for() {
+    let place = tempfile::tempdir().unwrap();
+    let Some(_mount) = SilentMount::at(place.path()) else { return };
+    let lock = tempfile::NamedTempFile::new().unwrap();
+    LOCK.store(lock.as_file().as_raw_fd(), Ordering::Relaxed);
+    let mut command = Command::new(place.path().join("program"));
+    set_apart(&mut command, None, None);
+    let (error, command) =
+        in_time(move || (spawn_within(&mut command, Duration::from_millis(200)).unwrap_err(), command));
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    let has_lock = |pid: i32| {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        open.into_iter().any(|file| fs::read_link(file.path()).is_ok_and(|path| path == lock.path()))
+    };
+    let children: Vec<i32> = children().iter().map(|child| child.pid).collect();
+    assert!(!children.is_empty() && !children.into_iter().any(has_lock));
+    assert!(has_lock(i32::try_from(std::process::id()).unwrap()));
+    assert_eq!(command.get_program(), place.path().join("program"));
 }
 
 /// Each of them forks the next one and ends, too fast to be killed one by one.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use base64ct::{Base64Unpadded, Base64UrlUnpadded, Encoding};
+use wheelbarrow_base::json;
 
 use super::encodings::percent_decoded;
 use super::ordinary_values::{is_neutral_key, is_ordinary, is_secret_name, names_one_secret_among_others};
@@ -40,9 +41,10 @@ impl SecretParts {
         }
     }
 
-    /// With its lines, where there are several: a key is shown line by line.
+    /// With its lines, where there are several: a key is shown line by line. A line end may be written as `\n`.
     fn add(&mut self, value: &str) {
         self.0.insert(value.to_owned());
+        let value = value.replace(r"\r", "").replace(r"\n", "\n");
         if value.trim_end().contains('\n') {
             self.0.extend(value.lines().map(|line| line.trim().to_owned()));
         }
@@ -50,7 +52,7 @@ impl SecretParts {
 
     fn parts(&mut self, is_named: bool, value: &str, depth: usize) {
         let Some(depth) = depth.checked_sub(1) else { return };
-        let json = serde_json::from_str::<serde_json::Value>(value.trim());
+        let json = json::from_slice::<serde_json::Value>(value.trim().as_bytes());
         if let Ok(json @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) = json {
             return self.json(is_named, &json, depth);
         }
@@ -280,6 +282,9 @@ mod tests {
             ("QUEUE", "AccountName=web;AccountKey=kA7f3PqX9z==;Suffix=net", &["kA7f3PqX9z=="]),
             // JSON, whatever is in it.
             ("ACCOUNT", r#"{"uri": "https://a/b", "private_key": "-B-\nMIIabc12\n-E-\n"}"#, &["MIIabc12"]),
+            // Variables that hold line ends as they are written.
+            ("JWT_KEY", r"-----BEGIN KEY-----\nQUJDREVG1\n-----END KEY-----", &["QUJDREVG1"]),
+            ("JWT_KEY", r"-----BEGIN KEY-----\r\nQUJDREVG1\r\n-----END KEY-----\r\n", &["QUJDREVG1"]),
             (
                 "DATABASES",
                 r#"{"default": [{"URL": "mysql://web:pw12@b/x"}, {"PASSWORD": "sunshine"}]}"#,

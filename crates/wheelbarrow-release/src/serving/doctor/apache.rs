@@ -66,21 +66,21 @@ impl ScriptFile {
                     rule: rule::EMBEDDED_MODE,
                     place,
                     what: "mod_wsgi runs the site in Apache's own processes, which only Apache's restart ends".to_owned(),
-                    fix: "WSGIDaemonProcess with python-home=ROOT/current/venv, and process-group= in WSGIScriptAlias".to_owned(),
+                    hint: "WSGIDaemonProcess with python-home=ROOT/current/venv, and process-group= in WSGIScriptAlias".to_owned(),
                 });
             } else if is_graceful(site.server()) {
                 findings.push(Finding {
                     rule: rule::GRACEFUL,
                     place,
                     what: "a graceful restart of Apache ends mod_wsgi's daemon processes at once, and requests fail".to_owned(),
-                    fix: format!("[release.server] kind = \"touch\", path = \"{}\"", script.display()),
+                    hint: format!("[release.server] kind = \"touch\", path = \"{}\"", script.display()),
                 });
             } else if *site.server() == Server::None && !site.in_current(script) {
                 findings.push(Finding {
                     rule: rule::SCRIPT_NOT_TOUCHED,
                     place,
                     what: "mod_wsgi waits for another time of its script, which nothing gives it".to_owned(),
-                    fix: format!("[release.server] kind = \"touch\", path = \"{}\"", script.display()),
+                    hint: format!("[release.server] kind = \"touch\", path = \"{}\"", script.display()),
                 });
             }
         }

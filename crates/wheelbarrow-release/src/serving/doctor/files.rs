@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelbarrow_base::{Explain, as_user, read_regular};
+use rustix::fs::FileType;
+use wheelbarrow_base::{Explain, as_user, beneath, read_limited};
 use wheelbarrow_wheel::order;
 
 use super::finding::Finding;
 use super::site::JudgedSite;
 use crate::report::rule;
-use crate::root::{lock, settings, trash, trusted};
+use crate::root::receipt::Receipt;
+use crate::root::release::CompleteRelease;
+use crate::root::{lock, settings, trash, trusted, trusted_python};
 use crate::{ReleaseError, ReleaseId, Root, environment};
 
 /// How deep configuration is looked for below a directory.
@@ -20,7 +23,14 @@ const LONGEST: u64 = 1 << 20;
 /// What a file holds; none where it cannot be read as text. What a process names is read with the rights on files that its user
 /// has: any user may start one that names any file, and root would read it for him.
 pub(super) fn text(path: &Path, process: Option<u32>) -> Option<String> {
-    let read = || String::from_utf8(read_regular(path, LONGEST).ok()?).ok();
+    let read = || {
+        let (place, stat) = beneath::found(path).ok()?;
+        // Where another user may write, a second name may be one of a file that is not theirs to read.
+        if place.exposed.is_some() && stat.st_nlink > 1 {
+            return None;
+        }
+        String::from_utf8(read_limited(place.directory.file(&place.name).ok()?, LONGEST).ok()?).ok()
+    };
     match process.filter(|_| rustix::process::geteuid().is_root()) {
         Some(pid) => {
             let (user, group) = user_of(pid)?;
@@ -113,7 +123,7 @@ impl ConfigurationFile {
                 rule: rule::NAMES_A_RELEASE,
                 place: self.place(*number),
                 what: format!("it names the release {id}, and stays with it whatever is live"),
-                fix: format!("{root}/current instead of {root}/releases/{id}"),
+                hint: format!("{root}/current instead of {root}/releases/{id}"),
             });
         }
     }
@@ -128,7 +138,7 @@ pub(super) fn under_root(root: &Root) -> Vec<Finding> {
             rule: rule::UNTRUSTED_FILE,
             place: root.shared().join(name).display().to_string(),
             what: format!("{error}, so every command that needs it is refused"),
-            fix: error.hint().unwrap_or_default(),
+            hint: error.hint().unwrap_or_default(),
         });
     }
     let is_at_work = lock::holder(root).is_some();
@@ -137,11 +147,24 @@ pub(super) fn under_root(root: &Root) -> Vec<Finding> {
             rule: rule::LEFT_IN_TRASH,
             place: path.display().to_string(),
             what: "a removed release that could not be deleted takes up space".to_owned(),
-            fix: "`wheelbarrow recover` as root shows the reason; then `umount`, `chattr -i` or `rm -r --one-file-system`"
+            hint: "`wheelbarrow recover` as root shows the reason; then `umount`, `chattr -i` or `rm -r --one-file-system`"
                 .to_owned(),
         });
     }
     findings
+}
+
+/// A Python that the site's user could write, which `env set` would run as root.
+pub(super) fn python(release: &CompleteRelease) -> Option<Finding> {
+    let receipt = Receipt::of(release).ok()?;
+    let error = trusted_python::check(receipt.python()).err();
+    let error = error.filter(|error| matches!(error, ReleaseError::ForeignPython { .. }))?;
+    Some(Finding {
+        rule: rule::UNTRUSTED_FILE,
+        place: receipt.python().display().to_string(),
+        what: format!("{error}, so `env` cannot make a release of the live one"),
+        hint: error.hint().unwrap_or_default(),
+    })
 }
 
 /// Every file below these directories of a machine that can be read, in order; a directory that is not there has none.
@@ -156,19 +179,21 @@ pub(super) fn below(
     }
     // A file that several links lead to is one.
     let mut seen = std::collections::BTreeSet::new();
-    paths.retain(|path| wanted(path) && seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
-    paths.iter().filter_map(|path| ConfigurationFile::read(path)).collect()
+    paths.retain(|(path, real)| wanted(path) && seen.insert(real.clone()));
+    paths.iter().filter_map(|(path, _)| ConfigurationFile::read(path)).collect()
 }
 
-fn collect(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) {
+/// The paths of files, and their real paths. No link of another user is followed, and no file system of one is asked.
+fn collect(directory: &Path, depth: usize, paths: &mut Vec<(PathBuf, PathBuf)>) {
     let mut entries: Vec<_> =
         fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     order::sort(&mut entries);
     for path in entries {
-        if path.is_dir() && depth > 1 {
-            collect(&path, depth - 1, paths);
-        } else if path.is_file() {
-            paths.push(path);
+        let Ok((place, stat)) = beneath::found(&path) else { continue };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory if depth > 1 => collect(&path, depth - 1, paths),
+            FileType::RegularFile => paths.push((path, place.path)),
+            _ => {}
         }
     }
 }
@@ -195,6 +220,18 @@ mod tests {
         assert_eq!(text(&path, None).as_deref(), Some("secret"));
         assert_eq!(text(&path, Some(own.id())).as_deref(), Some("secret"));
         assert_eq!(text(&path, Some(other.id())), None);
+        // What a file of root's names may lie in a directory of another user.
+        let theirs = place.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        for name in ["file", "second"] {
+            fs::write(theirs.join(name), name).unwrap();
+        }
+        fs::hard_link(theirs.join("second"), theirs.join("name")).unwrap();
+        std::os::unix::fs::symlink(&path, theirs.join("link")).unwrap();
+        let read = || ["file", "link", "second"].map(|name| text(&theirs.join(name), None).is_some());
+        assert_eq!(read(), [true; 3]);
+        std::os::unix::fs::chown(&theirs, Some(4321), None).unwrap();
+        assert_eq!(read(), [true, false, false]);
         for child in [&mut own, &mut other] {
             child.kill().unwrap();
             child.wait().unwrap();

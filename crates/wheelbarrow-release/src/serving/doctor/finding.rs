@@ -12,5 +12,5 @@ pub struct Finding {
     /// `process 17 (gunicorn)`, or a file and a line.
     pub place: String,
     pub what: String,
-    pub fix: String,
+    pub hint: String,
 }

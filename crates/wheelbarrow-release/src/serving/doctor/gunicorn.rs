@@ -3,16 +3,20 @@
 //! A reload in place (SIGHUP) keeps the master and its interpreter: its virtualenv, its working directory,
 //! and with `--preload` the site itself.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fs_err as fs;
+use wheelbarrow_base::beneath;
 
 use super::files::text;
 use super::finding::Finding;
 use super::site::JudgedSite;
+use crate::command::deadline;
 use crate::report::rule;
 use crate::serving::proof::Process;
 
@@ -27,21 +31,37 @@ struct GunicornMaster {
 }
 
 pub(super) fn judge(site: &JudgedSite<'_>, processes: &[Process], findings: &mut Vec<Finding>) {
-    let is_gunicorn = |pid: u32| arguments(pid).is_some_and(|words| position(&words).is_some());
-    for process in processes {
-        // Workers have the command line of their master.
-        if parent(process.pid).is_some_and(is_gunicorn) {
-            continue;
-        }
-        if let Some(master) = GunicornMaster::of(process.pid) {
+    for (process, words) in masters(processes, |words| position(words).is_some()) {
+        if let Some(master) = GunicornMaster::of(process.pid, words) {
             master.judge(site, site.restarts_unit(process.unit.as_deref()), findings);
         }
     }
 }
 
+/// The processes whose words are a server's, with these; but not those whose parent has them too: workers have the command line of
+/// their master. Each command line is read once, as long as there is time.
+pub(super) fn masters<'p>(
+    processes: &'p [Process],
+    is_server: fn(&[PathBuf]) -> bool,
+) -> impl Iterator<Item = (&'p Process, Vec<PathBuf>)> {
+    let mut known: BTreeMap<u32, bool> = BTreeMap::new();
+    let found = move |process: &'p Process| {
+        if deadline::left(Duration::MAX).is_zero() {
+            return None;
+        }
+        let words = arguments(process.pid).filter(|words| is_server(words));
+        known.insert(process.pid, words.is_some());
+        let words = words?;
+        let of_server = |pid: u32| arguments(pid).is_some_and(|words| is_server(&words));
+        let is_worker =
+            parent(process.pid).is_some_and(|pid| *known.entry(pid).or_insert_with(|| of_server(pid)));
+        (!is_worker).then_some((process, words))
+    };
+    processes.iter().filter_map(found)
+}
+
 impl GunicornMaster {
-    fn of(pid: u32) -> Option<Self> {
-        let words = arguments(pid)?;
+    fn of(pid: u32, words: Vec<PathBuf>) -> Option<Self> {
         let first = position(&words)?;
         let environment = of_process(pid, "environ").unwrap_or_default();
         // No value but those of these three is looked at.
@@ -51,8 +71,8 @@ impl GunicornMaster {
             Some(String::from_utf8_lossy(value).into_owned())
         };
         let works_in = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
-        // As gunicorn does: what the shell calls it, where it is that.
-        let called = variable("PWD").map(PathBuf::from).filter(|path| is_same(path, &works_in));
+        // As gunicorn does: what the shell calls it, where it is that. No link of another user is followed.
+        let called = variable("PWD").map(PathBuf::from).filter(|path| beneath::real(path) == works_in);
         let directory = called.unwrap_or(works_in);
         let mut options = configuration(pid, &words[first..], &directory);
         options.extend(
@@ -67,12 +87,12 @@ impl GunicornMaster {
     fn judge(&self, site: &JudgedSite<'_>, is_restarted: bool, findings: &mut Vec<Finding>) {
         let root = site.root.path().display();
         let place = format!("process {} (gunicorn)", self.pid);
-        let fix = format!(
+        let hint = format!(
             "`wheelbarrow unit --root {root}` prints units for a full restart; to reload in place, start \
              {root}/current/venv/bin/python -m gunicorn --chdir {root}/current/CODE"
         );
-        let mut find = |rule, what: String, fix: &str| {
-            findings.push(Finding { rule, place: place.clone(), what, fix: fix.to_owned() });
+        let mut find = |rule, what: String, hint: &str| {
+            findings.push(Finding { rule, place: place.clone(), what, hint: hint.to_owned() });
         };
         if is_restarted {
             if !self.inherits {
@@ -95,7 +115,7 @@ impl GunicornMaster {
                 "a reload keeps the interpreter {}: {why}; new code would run with old dependencies",
                 python.display()
             );
-            find(rule::OLD_VIRTUALENV, what, &fix);
+            find(rule::OLD_VIRTUALENV, what, &hint);
         }
         let chdir = self.option("--chdir").map(PathBuf::from);
         let directory = chdir.as_ref().unwrap_or(&self.directory);
@@ -104,7 +124,7 @@ impl GunicornMaster {
                 "it works in {}, which is one release, and a reload imports the code from there",
                 directory.display()
             );
-            find(rule::RESOLVED_WORKING_DIRECTORY, what, &fix);
+            find(rule::RESOLVED_WORKING_DIRECTORY, what, &hint);
         }
         if self.options.iter().any(|option| option == "--preload") {
             let what =
@@ -126,9 +146,10 @@ impl GunicornMaster {
 }
 
 /// The words of a process; none where it has ended or may not be looked at.
-pub(super) fn arguments(pid: u32) -> Option<Vec<PathBuf>> {
+fn arguments(pid: u32) -> Option<Vec<PathBuf>> {
     let bytes = of_process(pid, "cmdline")?;
-    let bytes = bytes.strip_suffix(b"\0")?;
+    // The last word may be cut off.
+    let bytes = &bytes[..bytes.iter().rposition(|&byte| byte == 0)?];
     Some(
         bytes.split(|&byte| byte == 0).map(|word| PathBuf::from(OsString::from_vec(word.to_vec()))).collect(),
     )
@@ -136,13 +157,13 @@ pub(super) fn arguments(pid: u32) -> Option<Vec<PathBuf>> {
 
 /// A file of `/proc/PID`, as far as it may be read and somebody may look at it: a process can make it as long as it likes.
 fn of_process(pid: u32, file: &str) -> Option<Vec<u8>> {
-    const LONGEST: u64 = 1 << 20;
+    const LONGEST: u64 = 64 << 10;
     let mut bytes = Vec::new();
     fs::File::open(format!("/proc/{pid}/{file}")).ok()?.take(LONGEST).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 
-pub(super) fn parent(pid: u32) -> Option<u32> {
+fn parent(pid: u32) -> Option<u32> {
     let status = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let status = String::from_utf8_lossy(&status).into_owned();
     status.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
@@ -179,8 +200,61 @@ fn configuration(pid: u32, words: &[PathBuf], directory: &Path) -> Vec<String> {
     text.lines().filter_map(option).collect()
 }
 
-fn is_same(one: &Path, other: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let inode = |path: &Path| fs::metadata(path).map(|status| (status.dev(), status.ino())).ok();
-    inode(one).is_some_and(|one| Some(one) == inode(other))
+#[cfg(test)]
+mod tests {
+    use wheelbarrow_testing::mounts::{SilentMount, in_time};
+
+    use super::*;
+
+    /// What a process names may lie in a file system whose server does not answer.
+    #[test]
+    fn nothing_that_a_process_names_is_waited_for() {
+        let place = tempfile::tempdir().unwrap();
+        let (mounted, works_in) = (place.path().join("mounted"), place.path().join("real"));
+        for directory in [&mounted, &works_in] {
+            fs::create_dir(directory).unwrap();
+        }
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink("real", &link).unwrap();
+        let Some(_mount) = SilentMount::at(&mounted) else { return };
+        let directory = |called: PathBuf, file: PathBuf| {
+            let mut command = std::process::Command::new("sleep");
+            let mut child = command.arg("60").env("PWD", called).current_dir(&works_in).spawn().unwrap();
+            let words = ["gunicorn".into(), "-c".into(), file];
+            let pid = child.id();
+            let master = in_time(move || GunicornMaster::of(pid, words.into()));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            master.unwrap().directory
+        };
+        assert_eq!(directory(mounted.join("x"), mounted.join("x.py")), works_in);
+        assert_eq!(directory(link.clone(), "x.py".into()), link);
+        assert_eq!(directory(place.path().into(), "x.py".into()), works_in);
+    }
+
+    #[test]
+    fn a_long_command_line_is_cut_between_words() {
+        let word = "x".repeat(999);
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "read line"])
+            .args(vec![&word; 500])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Right after its start it has none.
+        let words = loop {
+            if let Some(words) = arguments(child.id()) {
+                break words;
+            }
+        };
+        assert_eq!((words.len(), words.last()), (3 + 65, Some(&PathBuf::from(&word))));
+        let processes = [Process { pid: child.id(), ..Process::default() }];
+        let found = |is_server| masters(&processes, is_server).count();
+        assert_eq!(found(|words| words[0] == Path::new("sh")), 1);
+        assert_eq!(found(|_| true), 0, "its parent is one");
+        let no_time = || found(|words| words[0] == Path::new("sh"));
+        assert_eq!(deadline::within(Duration::ZERO, no_time), 0);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }

@@ -1,73 +1,18 @@
 //! SELinux and fapolicyd, which can prevent programs of a release from starting, and its files from being
-//! read.
-//!
-//! Only cases that a policy certainly refuses are reported: types of files in homes and in directories that no
-//! policy has, and static files with the type of `/srv`. They were seen with Debian's policy in
-//! a virtual machine, and not with Red Hat's.
+//! read. What they refuse is in `wheelbarrow_install::policy`; static files with the type of `/srv` come on top of it.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
-use serde::Serialize;
 use wheelbarrow_artifact::manifest::INTERPRETER;
-use wheelbarrow_base::{read_regular, shell_word};
-use wheelbarrow_wheel::order;
+use wheelbarrow_base::shell_word;
+use wheelbarrow_install::policy::{FAPOLICYD, Labels, SelinuxMode, fapolicyd_trusts_none, is_refused};
 
 use super::finding::Finding;
 use super::site::JudgedSite;
 use crate::report::rule;
 
-/// What the kernel is told to do with what its policy refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SelinuxMode {
-    Enforcing,
-    /// It is written to the log, and let pass.
-    Permissive,
-}
-
-/// Neither systemd starts programs of these types, nor does a confined web server read them.
-const REFUSED: [&str; 7] = [
-    "admin_home_t",
-    "default_t",
-    "home_root_t",
-    "unlabeled_t",
-    "user_home_dir_t",
-    "user_home_t",
-    "user_tmp_t",
-];
 /// What a web server does not read, and systemd starts: files that are made below `/srv`.
 const NOT_READ: &str = "var_t";
-/// Where fapolicyd has what it trusts.
-const TRUST: [&str; 4] = ["fapolicyd.trust", "fapolicyd.rules", "trust.d", "rules.d"];
-/// A list of trusted files is longer than other configuration, in bytes.
-const LONGEST: u64 = 16 << 20;
-
-/// The SELinux label of a file.
-pub(super) trait Labels {
-    /// Of the path itself, if it is a link; none where there is none.
-    fn label(&self, path: &Path) -> Option<String>;
-}
-
-/// As the kernel says.
-pub(super) struct KernelLabels;
-
-impl Labels for KernelLabels {
-    fn label(&self, path: &Path) -> Option<String> {
-        let mut label = [0; 256];
-        let length = rustix::fs::lgetxattr(path, "security.selinux", &mut label[..]).ok()?;
-        let label = label[..length].strip_suffix(b"\0").unwrap_or(&label[..length]);
-        Some(OsStr::from_bytes(label).to_string_lossy().into_owned())
-    }
-}
-
-/// Nothing where the kernel has no SELinux, or it is disabled.
-pub(super) fn selinux_mode(machine: &Path) -> Option<SelinuxMode> {
-    let enforce = fs::read(machine.join("sys/fs/selinux/enforce")).ok()?;
-    Some(if enforce.starts_with(b"1") { SelinuxMode::Enforcing } else { SelinuxMode::Permissive })
-}
 
 /// The paths that systemd starts or a web server reads, and whose types that refuses.
 pub(super) fn judge_labels(
@@ -80,11 +25,9 @@ pub(super) fn judge_labels(
         return;
     }
     let wrong = looked_at(site).into_iter().filter_map(|(path, is_static)| {
-        let label = labels.label(&path)?;
-        // USER:ROLE:TYPE:LEVEL
-        let kind = label.split(':').nth(2)?;
-        let is_refused = REFUSED.contains(&kind) || is_static && kind == NOT_READ;
-        is_refused.then(|| format!("{} has the type {kind}", path.display()))
+        let kind = labels.kind(&path)?;
+        let is_wrong = is_refused(&kind) || is_static && kind == NOT_READ;
+        is_wrong.then(|| format!("{} has the type {kind}", path.display()))
     });
     let wrong: Vec<_> = wrong.collect();
     if wrong.is_empty() {
@@ -101,12 +44,12 @@ pub(super) fn judge_labels(
             "SELinux enforces its policy, and {}: systemd cannot start the site's Python, or a web server cannot read static files",
             wrong.join(", ")
         ),
-        fix: format!(
-            "semanage fcontext -a -t httpd_sys_content_t {all} && semanage fcontext -a -t bin_t {programs} && restorecon {} {} {} && restorecon -R {}",
+        hint: format!(
+            "semanage fcontext -a -t httpd_sys_content_t {all} && semanage fcontext -a -t bin_t {programs} && restorecon {} {} {} && find {} -exec restorecon {{}} + ! -user root -prune # then deploy again: a deploy labels the static files of the site's user",
             shell_word(&root),
             shell_word(&site.root.current().display().to_string()),
             shell_word(&format!("{root}/shared")),
-            // Not of all: the site's user could exchange what is below shared meanwhile.
+            // Not of all: the site's user could exchange what is below shared meanwhile, or in a STATIC_ROOT.
             shell_word(&format!("{root}/releases"))
         ),
     });
@@ -141,41 +84,21 @@ fn regex_quoted(text: &str) -> String {
 
 /// A service of fapolicyd's that runs, and that does not know the root.
 pub(super) fn judge_fapolicyd(site: &JudgedSite<'_>, machine: &Path, findings: &mut Vec<Finding>) {
-    let configuration = machine.join("etc/fapolicyd");
-    // What its service makes, and removes at its end.
-    let runs =
-        ["run/fapolicyd/fapolicyd.fifo", "run/fapolicyd.pid"].iter().any(|path| machine.join(path).exists());
-    if !configuration.is_dir()
-        || !runs
-        || trust_files(&configuration).iter().any(|text| site.is_named_in(text))
-    {
+    if !fapolicyd_trusts_none(machine, &|text| site.is_named_in(text)) {
         return;
     }
     let root = site.root.path().display().to_string();
     let rule = shell_word(&format!("allow perm=any all : dir={root}/releases/"));
     findings.push(Finding {
         rule: rule::FAPOLICYD,
-        place: configuration.display().to_string(),
+        place: machine.join(FAPOLICYD).display().to_string(),
         what: "fapolicyd runs, which refuses programs and libraries that it does not trust, and nothing in it names the root"
             .to_owned(),
-        fix: format!(
-            "`echo {rule} >/etc/fapolicyd/rules.d/35-wheelbarrow.rules && fagenrules --load` trusts all releases; `fapolicyd-cli \
-             --file add {} --trust-file wheelbarrow && fapolicyd-cli --update` trusts the files that are there, and is needed after \
-             each deploy",
+        hint: format!(
+            "`echo {rule} >/etc/fapolicyd/rules.d/35-wheelbarrow.rules && systemctl restart fapolicyd` trusts all releases; \
+             `fapolicyd-cli --file add {} --trust-file wheelbarrow && fapolicyd-cli --update` trusts the files that are there: run it \
+             after each `wheelbarrow deploy --stage`, before `wheelbarrow activate`",
             shell_word(&format!("{root}/releases/"))
         ),
     });
-}
-
-/// The texts of what is trusted.
-fn trust_files(configuration: &Path) -> Vec<String> {
-    let mut paths = Vec::new();
-    for path in TRUST.map(|name| configuration.join(name)) {
-        match fs::read_dir(&path) {
-            Ok(entries) => paths.extend(entries.flatten().map(|entry| entry.path())),
-            Err(_) => paths.push(path),
-        }
-    }
-    order::sort(&mut paths);
-    paths.iter().filter_map(|path| String::from_utf8(read_regular(path, LONGEST).ok()?).ok()).collect()
 }

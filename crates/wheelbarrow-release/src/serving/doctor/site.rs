@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::release::Server;
+use wheelbarrow_install::policy::names;
 
 use crate::root::settings::Settings;
 use crate::serving::{server, services};
@@ -57,11 +58,6 @@ impl JudgedSite<'_> {
 
     /// Whether a text speaks of the root, and not of one whose name only begins like it.
     pub(super) fn is_named_in(&self, text: &str) -> bool {
-        [self.root.path(), &self.real].iter().any(|root| {
-            let root = root.to_string_lossy();
-            let after = |(place, _): (usize, &str)| text[place + root.len()..].chars().next();
-            let ends = |next: char| !(next.is_alphanumeric() || "-_.".contains(next));
-            text.match_indices(root.as_ref()).map(after).any(|next| next.is_none_or(ends))
-        })
+        [self.root.path(), &self.real].iter().any(|root| names(text, root))
     }
 }

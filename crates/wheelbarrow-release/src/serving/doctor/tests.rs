@@ -267,7 +267,7 @@ fn labels_that_an_enforcing_policy_refuses_are_found() {
     let text = |text: &str| text.replace(&root, "ROOT").replace(&root.replace('.', "\\."), "ROOT");
     let finding = &report.findings[0];
     insta::assert_snapshot!(text(&finding.what), @"SELinux enforces its policy, and ROOT has the type user_home_t, ROOT/current has the type user_home_t, ROOT/releases/1-1a2b3c4d/venv/bin/python has the type user_home_t: systemd cannot start the site's Python, or a web server cannot read static files");
-    insta::assert_snapshot!(text(&finding.fix), @"semanage fcontext -a -t httpd_sys_content_t 'ROOT(/.*)?' && semanage fcontext -a -t bin_t 'ROOT/(releases|store)/.*/bin(/.*)?' && restorecon ROOT ROOT/current ROOT/shared && restorecon -R ROOT/releases");
+    insta::assert_snapshot!(text(&finding.hint), @"semanage fcontext -a -t httpd_sys_content_t 'ROOT(/.*)?' && semanage fcontext -a -t bin_t 'ROOT/(releases|store)/.*/bin(/.*)?' && restorecon ROOT ROOT/current ROOT/shared && find ROOT/releases -exec restorecon {} + ! -user root -prune # then deploy again: a deploy labels the static files of the site's user");
     let statics = |path: &Path| Some(if path.ends_with("static") { "default_t" } else { "usr_t" });
     let report = examine_on(&machine.root, machine.place.path(), &Table(&statics)).unwrap();
     assert!(report.findings[0].what.contains("/site/static has the type default_t"), "{report:?}");
@@ -287,8 +287,8 @@ fn a_fapolicyd_that_does_not_know_the_root_is_found() {
     machine.write("run/fapolicyd.pid", "1");
     assert_eq!(machine.found(), ["fapolicyd etc/fapolicyd"]);
     let report = examine_on(&machine.root, machine.place.path(), &KernelLabels).unwrap();
-    let fix = report.findings[0].fix.replace(&machine.root.path().display().to_string(), "ROOT");
-    assert!(fix.contains("echo 'allow perm=any all : dir=ROOT/releases/' >"), "{fix}");
+    let hint = report.findings[0].hint.replace(&machine.root.path().display().to_string(), "ROOT");
+    assert!(hint.contains("echo 'allow perm=any all : dir=ROOT/releases/' >"), "{hint}");
     machine.write("etc/fapolicyd/rules.d/35-wheelbarrow.rules", "allow perm=any all : dir=ROOT/releases/\n");
     assert_eq!(machine.found(), [""; 0]);
 }
@@ -320,7 +320,7 @@ fn a_deploy_restarts_the_units_of_services() {
 #[test]
 fn an_instance_of_an_old_release_is_stopped_and_not_restarted() {
     let (live, old): (ReleaseId, ReleaseId) = ("3-1a2b3c4d".parse().unwrap(), "2-1a2b3c4d".parse().unwrap());
-    let fix = |unit: &str| {
+    let hint = |unit: &str| {
         let service = Service {
             unit: Some(unit.to_owned()),
             listener: None,
@@ -329,11 +329,11 @@ fn an_instance_of_an_old_release_is_stopped_and_not_restarted() {
             processes: Vec::new(),
             is_partial: false,
         };
-        stale(rule::RUNS_ANOTHER_RELEASE, &service, service.unit.clone(), &live).fix
+        stale(rule::RUNS_ANOTHER_RELEASE, &service, service.unit.clone(), &live).hint
     };
-    assert_eq!(fix("site-beat.service"), "systemctl restart site-beat.service");
+    assert_eq!(hint("site-beat.service"), "systemctl restart site-beat.service");
     let worker = "site-worker@2-1a2b3c4d.1.service";
-    assert_eq!(fix(worker), format!("systemctl stop --no-block {worker}"));
+    assert_eq!(hint(worker), format!("systemctl stop --no-block {worker}"));
 }
 
 #[test]
@@ -366,24 +366,24 @@ fn no_command_is_printed_for_a_path_that_others_may_change() {
         let (root, real) = (&machine.root, machine.root.path().to_path_buf());
         let site = JudgedSite { root, real, settings, live: Some(live), variables: Default::default() };
         judge_shared(&site, &mut findings);
-        findings.into_iter().map(|found| (found.what, found.fix)).collect::<Vec<_>>()
+        findings.into_iter().map(|found| (found.what, found.hint)).collect::<Vec<_>>()
     };
     let (var, victim) = (machine.root.shared().join("var"), machine.place.path().join("victim"));
     fs::create_dir_all(var.join("a/b")).unwrap();
-    let [(what, fix)] = &found()[..] else { panic!("{:?}", found()) };
+    let [(what, hint)] = &found()[..] else { panic!("{:?}", found()) };
     assert!(what.contains("belongs to the user 0"), "{what}");
-    assert_eq!(*fix, format!("chown -R 54321: {}", var.join("a/b").display()));
+    assert_eq!(*hint, format!("chown -R 54321: {}", var.join("a/b").display()));
 
     std::os::unix::fs::chown(&var, Some(54321), None).unwrap();
-    let [(what, fix)] = &found()[..] else { panic!("{:?}", found()) };
-    assert!(what.contains("belongs to the user 0") && !fix.contains("chown"), "{what}; {fix}");
+    let [(what, hint)] = &found()[..] else { panic!("{:?}", found()) };
+    assert!(what.contains("belongs to the user 0") && !hint.contains("chown"), "{what}; {hint}");
 
     fs::create_dir_all(victim.join("b")).unwrap();
     fs::remove_dir_all(var.join("a")).unwrap();
     std::os::unix::fs::symlink(&victim, var.join("a")).unwrap();
-    let [(what, fix)] = &found()[..] else { panic!("{:?}", found()) };
+    let [(what, hint)] = &found()[..] else { panic!("{:?}", found()) };
     assert!(what.contains("symbolic link") && !what.contains("user 0"), "{what}");
-    assert!(!fix.contains("chown"), "{fix}");
+    assert!(!hint.contains("chown"), "{hint}");
 }
 
 /// Slow processes of other users can take all the time for the search.

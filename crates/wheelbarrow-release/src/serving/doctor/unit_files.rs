@@ -12,6 +12,7 @@ use super::files::{ConfigurationFile, below};
 use super::finding::Finding;
 use super::site::JudgedSite;
 use crate::report::rule;
+use crate::serving::systemd;
 
 const DIRECTORIES: [&str; 5] = [
     "/etc/systemd/system",
@@ -102,8 +103,8 @@ impl UnitFile {
                     }),
                 _ => None,
             };
-            if let Some((rule, what, fix)) = found {
-                findings.push(Finding { rule, place: self.file.place(*line), what, fix });
+            if let Some((rule, what, hint)) = found {
+                findings.push(Finding { rule, place: self.file.place(*line), what, hint });
             }
         }
     }
@@ -135,10 +136,37 @@ pub(super) fn judge_variables(site: &JudgedSite<'_>, units: &[UnitFile], finding
                     what: format!(
                         "the site's Python does not start without {name}, which the unit does not set"
                     ),
-                    fix: format!("Environment={name}={value}"),
+                    hint: format!("Environment={name}={value}"),
                 });
             }
         }
+    }
+}
+
+/// A unit that does not run after the next start of the machine: neither it nor what triggers it is enabled.
+pub(super) fn judge_enabled(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
+    let Server::Systemd { unit, manager, .. } = site.server() else { return };
+    let Ok(shown) = systemd::show(*manager, unit, "--property=TriggeredBy") else { return };
+    let triggers = shown.get("TriggeredBy").map(String::as_str).unwrap_or_default();
+    let mut disabled = None;
+    for unit in [unit.as_str()].into_iter().chain(triggers.split_whitespace()) {
+        let Ok(shown) = systemd::show(*manager, unit, "--property=UnitFileState,WantedBy") else { return };
+        let value = |key: &str| shown.get(key).map(String::as_str).unwrap_or_default();
+        if !value("WantedBy").is_empty() || value("UnitFileState").starts_with("enabled") {
+            return;
+        }
+        if value("UnitFileState") == "disabled" {
+            disabled = Some(unit.to_owned());
+        }
+    }
+    if let Some(place) = disabled {
+        let words = [&["systemctl"], manager.flags(), &["enable", &place]].concat().join(" ");
+        findings.push(Finding {
+            rule: rule::NOT_ENABLED,
+            place,
+            what: "it is not enabled: after a start of the machine, the site does not run".to_owned(),
+            hint: format!("`{words}`"),
+        });
     }
 }
 

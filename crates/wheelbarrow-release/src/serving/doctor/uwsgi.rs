@@ -8,16 +8,20 @@
 //! is a path in one release, and so is the virtualenv that the program finds. `binary-path` names another
 //! path.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use wheelbarrow_artifact::release::Server;
+use wheelbarrow_wheel::order::Inserted;
 
 use super::apache::ScriptFile;
 use super::files::{ConfigurationFile, below};
 use super::finding::Finding;
-use super::gunicorn::{arguments, parent};
+use super::gunicorn::masters;
 use super::site::JudgedSite;
 use super::unit_files::UnitFile;
+use crate::command::deadline;
 use crate::report::rule;
 use crate::serving::proof::Process;
 
@@ -28,6 +32,32 @@ const WATCHES: [&str; 5] =
 
 /// The option that names the program.
 const BINARY: &str = "binary-path";
+
+/// Of the files that a process names, so many are read: it has one or two. And so many of all processes, and so many bytes that they
+/// take in memory: the site's user may start what is called like that.
+const FILES: usize = 8;
+const ALL_FILES: usize = 100;
+const MEMORY: usize = 16 << 20;
+
+/// The files that processes name, as far as they are read.
+#[derive(Default)]
+struct Named {
+    files: usize,
+    memory: usize,
+}
+
+impl Named {
+    fn read(&mut self, process: Option<u32>, path: &Path) -> Option<ConfigurationFile> {
+        if self.files >= ALL_FILES || self.memory >= MEMORY || deadline::left(Duration::MAX).is_zero() {
+            return None;
+        }
+        self.files += 1;
+        let file = ConfigurationFile::read_for(process, path)?;
+        // Each line is a text of its own.
+        self.memory += file.lines.iter().map(|(_, line)| line.len() + 64).sum::<usize>();
+        Some(file)
+    }
+}
 
 /// One instance, as it is configured.
 pub(super) struct UwsgiInstance {
@@ -52,12 +82,7 @@ pub(super) fn find(
     let is_configuration = |path: &Path| path.extension().is_some_and(|kind| kind == "ini");
     let mut files = below(machine, &DIRECTORIES, is_configuration);
     let mut instances = Vec::new();
-    let uwsgi = |pid: u32| arguments(pid).filter(|words| is_uwsgi(words));
-    for process in processes {
-        // Workers have the command line of their master.
-        let Some(words) = uwsgi(process.pid).filter(|_| parent(process.pid).and_then(uwsgi).is_none()) else {
-            continue;
-        };
+    for (process, words) in masters(processes, is_uwsgi) {
         let executable = fs_err::read_link(format!("/proc/{}/exe", process.pid)).ok();
         let program = executable.unwrap_or_else(|| words[0].clone());
         let place = format!("process {} (uwsgi)", process.pid);
@@ -74,9 +99,11 @@ pub(super) fn find(
             }
         }
     }
+    let mut known: BTreeSet<PathBuf> = files.iter().map(|file| file.path.clone()).inserted();
+    let mut named = Named::default();
     for (process, path) in instances.iter().flat_map(UwsgiInstance::configuration) {
-        if !files.iter().any(|file| file.path == *path) {
-            files.extend(ConfigurationFile::read_for(process, path));
+        if known.insert(path.clone()) {
+            files.extend(named.read(process, path));
         }
     }
     for file in files.into_iter().filter(|file| file.names(site)) {
@@ -96,7 +123,8 @@ impl UwsgiInstance {
     }
 
     fn of_command(place: String, program: PathBuf, words: &[PathBuf]) -> Self {
-        let files = words.iter().filter(|word| word.extension().is_some_and(|kind| kind == "ini"));
+        let is_file = |word: &&PathBuf| word.extension().is_some_and(|kind| kind == "ini");
+        let files = words.iter().filter(is_file).take(FILES);
         let files = files.map(|word| word.to_string_lossy().rsplit('=').next().unwrap_or_default().into());
         let watched = values_in_words(words, &WATCHES).map(|path| (place.clone(), path)).collect();
         let binary = values_in_words(words, &[BINARY]).next();
@@ -119,7 +147,7 @@ impl UwsgiInstance {
             place: place.clone(),
             what: "uWSGI is of the site's own virtualenv, and a reload executes the program of the same release again"
                 .to_owned(),
-            fix: format!("{BINARY} = {}", current.display()),
+            hint: format!("{BINARY} = {}", current.display()),
         });
     }
 }
@@ -162,7 +190,7 @@ pub(super) fn judge(
                     "it waits for {} to become newer; the files of all releases have the same time",
                     path.display()
                 ),
-                fix: format!(
+                hint: format!(
                     "touch-reload = {0}, and `[release.server] kind = \"touch\", path = \"{0}\"`",
                     shared.display()
                 ),
@@ -185,10 +213,31 @@ pub(super) fn judge(
                 "a deploy touches {}, and neither uWSGI nor Apache waits for that",
                 touched.display()
             ),
-            fix: format!(
+            hint: format!(
                 "touch-reload = {} for uWSGI; for Apache, touch the file of WSGIScriptAlias",
                 touched.display()
             ),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_cannot_name_more_than_some_files() {
+        let words: Vec<PathBuf> = (0..90_000).map(|number| format!("{number}.ini").into()).collect();
+        let instance = UwsgiInstance::of_command(String::new(), "uwsgi".into(), &words);
+        assert_eq!(instance.configuration().count(), FILES);
+        let place = tempfile::tempdir().unwrap();
+        let (large, small) = (place.path().join("large.ini"), place.path().join("small.ini"));
+        fs_err::write(&large, "a=b\n".repeat(200_000)).unwrap();
+        fs_err::write(&small, "a=b\n").unwrap();
+        let read = |path: &Path| {
+            let mut named = Named::default();
+            (0..1000).filter(|_| named.read(None, path).is_some()).count()
+        };
+        assert_eq!((read(&large), read(&small)), (2, ALL_FILES));
     }
 }

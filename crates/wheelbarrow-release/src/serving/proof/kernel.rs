@@ -2,21 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::rc::Rc;
 use std::time::Instant;
 
 use fs_err as fs;
+use rustix::fs::FileType;
+use rustix::io::Errno;
 use wheelbarrow_artifact::release::Manager;
+use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_wheel::order;
 
 use super::listener;
 use super::process::Process;
 use super::procfs::{each_descriptor, numbers, users};
 use super::scope::ProcessScope;
-use super::time_limited::{ScanLimits, scan_each};
+use super::time_limited::{self, ScanLimits, scan_each};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What loadenv keeps open: of the release that the interpreter was started in, of that which the code was imported
@@ -44,7 +48,7 @@ pub(super) fn scan(
     let releases = fs::canonicalize(&releases).map_err(ReleaseError::io("find", &releases))?;
     let (pids, are_all) = match scope {
         ProcessScope::Listener(listener) => listener::service(listener, limits, is_cancelled)?,
-        scope => (members_of(scope)?, true),
+        scope => members_of(scope, Instant::now() + limits.all)?,
     };
     let mut processes = BTreeMap::new();
     let is_whole = scan_each(pids, limits, is_cancelled, |pid, until| {
@@ -52,14 +56,17 @@ pub(super) fn scan(
         processes.extend(process.map(|process| (pid, process)));
         is_whole
     })?;
-    Ok(ScanResult { processes: processes.into_values().collect(), is_whole: is_whole && are_all })
+    Ok(ScanResult {
+        processes: processes.into_values().collect(),
+        is_whole: time_limited::is_whole(is_whole && are_all),
+    })
 }
 
 /// Whether there are processes in `scope` of which the kernel tells this user nothing. Who listens is not told of them
 /// either. The first process of the machine starts servers and is none.
 pub(super) fn hides_some(scope: &ProcessScope) -> Result<bool, ReleaseError> {
     let pids = match scope {
-        ProcessScope::ControlGroup(group) => members(group)?,
+        ProcessScope::ControlGroup(group) => members(group, Instant::now() + ScanLimits::usual().all).0,
         _ => numbers(Path::new("/proc"))?,
     };
     let denied = |pid: u32| {
@@ -69,16 +76,16 @@ pub(super) fn hides_some(scope: &ProcessScope) -> Result<bool, ReleaseError> {
     Ok(pids.into_iter().any(|pid| pid != 1 && denied(pid)))
 }
 
-/// The processes that may be in `scope`.
-fn members_of(scope: &ProcessScope) -> Result<Vec<u32>, ReleaseError> {
+/// The processes that may be in `scope`, as far as they were seen up to `until`; and whether these are all.
+fn members_of(scope: &ProcessScope, until: Instant) -> Result<(Vec<u32>, bool), ReleaseError> {
     if let ProcessScope::ControlGroup(group) = scope {
-        return members(group);
+        return Ok(members(group, until));
     }
     let mut pids = numbers(Path::new("/proc"))?;
     if let ProcessScope::Users(known) = scope {
         pids.retain(|pid| users(*pid).is_subset(known));
     }
-    Ok(pids)
+    Ok((pids, true))
 }
 
 /// The process if it has to do with releases, as far as that was seen up to `until`; and whether it was seen whole.
@@ -177,20 +184,49 @@ fn release_of(path: &Path, releases: &Path) -> Option<ReleaseId> {
     first.strip_suffix(DELETED).unwrap_or(first).parse().ok()
 }
 
-/// The processes of a control group, in the unified hierarchy or in systemd's own of version 1.
-fn members(group: &Path) -> Result<Vec<u32>, ReleaseError> {
-    let mut pids = Vec::new();
-    let mut directories: Vec<PathBuf> = place(group).into_iter().collect();
-    while let Some(directory) = directories.pop() {
-        let list = directory.join("cgroup.procs");
-        let text = fs::read_to_string(&list).map_err(ReleaseError::io("read", &list))?;
-        pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
-        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
-        let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        directories.extend(below.map(|entry| entry.path()));
+/// The processes of a control group, in the unified hierarchy or in systemd's own of version 1, and whether these are all.
+fn members(group: &Path, until: Instant) -> (Vec<u32>, bool) {
+    place(group).map_or_else(|| (Vec::new(), true), |directory| members_below(&directory, until))
+}
+
+/// The site's user may make groups below a unit with `Delegate=yes`: as many and as deep as they like, and for a moment only.
+fn members_below(group: &Path, until: Instant) -> (Vec<u32>, bool) {
+    let (mut pids, mut is_whole) = (Vec::new(), true);
+    let mut left = vec![(None::<Rc<Directory>>, group.as_os_str().to_owned())];
+    while let Some((above, name)) = left.pop() {
+        if Instant::now() >= until {
+            return (pids, false);
+        }
+        let opened = above.map_or_else(|| Directory::open(Path::new(&name)), |above| above.sub(&name));
+        let listed = opened.and_then(|directory| {
+            let text = directory.read("cgroup.procs");
+            Ok((text, directory.entries()?, directory))
+        });
+        let (text, entries, directory) = match listed {
+            Ok(listed) => listed,
+            Err(error) => {
+                is_whole &= is_gone(&error);
+                continue;
+            }
+        };
+        match text {
+            Ok(text) => {
+                pids.extend(String::from_utf8_lossy(&text).lines().flat_map(str::parse::<u32>));
+            }
+            Err(error) => is_whole &= is_gone(&error),
+        }
+        let directory = Rc::new(directory);
+        let below = entries.into_iter().filter(|(_, kind)| *kind == FileType::Directory);
+        left.extend(below.map(|(name, _)| (Some(Rc::clone(&directory)), name)));
     }
     order::sort(&mut pids);
-    Ok(pids)
+    (pids, is_whole)
+}
+
+/// Whether a group was removed meanwhile, or has threads only: their processes are in a group above it (cgroups(7)).
+fn is_gone(error: &io::Error) -> bool {
+    let codes = [Errno::NOENT, Errno::NODEV, Errno::OPNOTSUPP].map(|errno| Some(errno.raw_os_error()));
+    codes.contains(&error.raw_os_error())
 }
 
 fn place(group: &Path) -> Option<PathBuf> {
@@ -212,7 +248,34 @@ pub(super) fn control_group(manager: Manager, unit: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{system_unit_in, unit_in};
+    use super::*;
+
+    /// As a delegated group looks to root while the site's user works on it.
+    #[test]
+    fn groups_of_the_site_keep_nobody_from_looking() {
+        let place = tempfile::tempdir().unwrap();
+        let top = place.path();
+        let until = Instant::now() + std::time::Duration::from_secs(60);
+        fs::write(top.join("cgroup.procs"), "7\n5\n").unwrap();
+        fs::create_dir(top.join("short")).unwrap();
+        assert_eq!(members_below(top, until), (vec![5, 7], true));
+        // Longer than any path.
+        let mut deep = Directory::open(top).unwrap();
+        for number in 0..30 {
+            deep = deep.make(OsStr::new(&"d".repeat(200)), 0o755).unwrap().0;
+            std::io::Write::write_all(
+                &mut deep.create(OsStr::new("cgroup.procs"), 0o644).unwrap(),
+                format!("{}\n", 100 + number).as_bytes(),
+            )
+            .unwrap();
+        }
+        let (pids, is_whole) = members_below(top, until);
+        assert_eq!((pids.len(), pids.last(), is_whole), (32, Some(&129), true));
+        assert!(!members_below(top, Instant::now()).1, "there was no time");
+        assert_eq!(members_below(&top.join("absent"), until), (vec![], true));
+        fs::create_dir(top.join("short/cgroup.procs")).unwrap();
+        assert!(!members_below(top, until).1, "it cannot be read");
+    }
 
     #[test]
     fn the_unit_is_the_innermost() {

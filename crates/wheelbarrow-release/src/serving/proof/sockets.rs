@@ -15,7 +15,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use fs_err as fs;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 use wheelbarrow_base::beneath;
 use wheelbarrow_wheel::order::Inserted;
@@ -167,7 +166,7 @@ fn receive(socket: &OwnedFd) -> io::Result<Vec<u8>> {
 
 /// The Unix sockets that listen at a path, as they once named it: where a kernel has no sock_diag.
 fn listening_at(table: &str, path: &Path) -> BTreeSet<u64> {
-    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let real = beneath::real(path);
     let inode = |line: &str| {
         // Num: RefCount Protocol Flags Type State Inode Path
         let fields: Vec<&str> = line.splitn(8, ' ').collect();
@@ -196,6 +195,8 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixListener;
     use std::process::Stdio;
+
+    use fs_err as fs;
 
     use super::*;
 

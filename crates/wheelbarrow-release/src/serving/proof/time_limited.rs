@@ -23,6 +23,11 @@ thread_local! {
     static SECONDS: Cell<u64> = const { Cell::new(USUAL) };
 }
 
+/// Whether all looks of this thread were whole, and there is time for more.
+pub(crate) fn saw_all() -> bool {
+    SECONDS.get() == USUAL && !deadline::left(Duration::MAX).is_zero()
+}
+
 /// What a look may take.
 #[derive(Debug)]
 pub(super) struct ScanLimits {
@@ -70,10 +75,15 @@ pub(super) fn scan_each(
         }
         left = unseen;
     }
-    if !left.is_empty() {
+    Ok(is_whole(left.is_empty()))
+}
+
+/// Remembers whether a look was whole.
+pub(super) fn is_whole(is_whole: bool) -> bool {
+    if !is_whole {
         SECONDS.set(HURRIED);
     }
-    Ok(left.is_empty())
+    is_whole
 }
 
 /// One process of each user, then the second of each: nobody has those of others wait for all of his own. All
@@ -122,10 +132,10 @@ mod tests {
 
     #[test]
     fn only_one_scan_takes_all_of_the_time() {
-        assert_eq!(ScanLimits::usual().all, Duration::from_secs(10));
+        assert_eq!((ScanLimits::usual().all, saw_all()), (Duration::from_secs(10), true));
         let limits = ScanLimits { all: Duration::ZERO, ..ScanLimits::usual() };
         assert!(!scan_each(vec![std::process::id()], &limits, &|| false, |_, _| true).unwrap());
-        assert_eq!(ScanLimits::usual().all, Duration::from_secs(1));
+        assert_eq!((ScanLimits::usual().all, saw_all()), (Duration::from_secs(1), false));
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::Artifact;
-use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::release::{ReleaseSettings, Server as Told};
 use wheelbarrow_wheel::order::Inserted;
 
@@ -13,6 +12,7 @@ use crate::check::application::{FoundApplication, SiteCode, find as search};
 use crate::check::django;
 use crate::root::receipt::needed_variables;
 use crate::root::settings::{Settings, bin, shared_file};
+use crate::root::trusted_python;
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// Who serves, and who is in front, where nobody says otherwise: Debian's name for both.
@@ -41,16 +41,24 @@ struct KnownSite {
     code: PathBuf,
     application: FoundApplication,
     settings: ReleaseSettings,
-    /// Whether the virtualenv has gunicorn and uvicorn.
-    has: [bool; 2],
+    /// Whether the virtualenv has [`SERVERS`] and [`WORKER`].
+    has: [bool; 3],
     variables: BTreeMap<String, String>,
+}
+
+/// Whether the settings in `ROOT/shared/wheelbarrow.toml` count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostSettings {
+    Read,
+    /// The root is on another machine; this one may have a root of that path too.
+    LeftOut,
 }
 
 /// What says which site it is.
 #[derive(Clone, Copy)]
 pub enum SiteSource<'s> {
     /// Whoever runs the units verifies it.
-    Artifact(&'s Artifact),
+    Artifact(&'s Artifact, HostSettings),
     /// A release of the root; none for the live one.
     Release(Option<&'s ReleaseId>),
 }
@@ -62,7 +70,8 @@ pub fn find(
     wanted: UnitOverrides,
 ) -> Result<SiteOfUnits, ReleaseError> {
     let known = match source {
-        SiteSource::Artifact(artifact) => {
+        SiteSource::Artifact(artifact, host) => {
+            let root = root.filter(|_| host == HostSettings::Read);
             let of_host = root.map(|root| shared_file(&Root::trusted_at(root)?)).transpose()?;
             in_artifact(artifact, of_host.unwrap_or_default(), &wanted)
         }
@@ -86,14 +95,20 @@ pub fn find(
         _ => None,
     };
     let user = wanted.user.or(known.settings.owner).unwrap_or_else(|| USER.to_owned());
-    let [has_gunicorn, has_uvicorn] = known.has;
+    let [has_gunicorn, has_uvicorn, has_worker] = known.has;
     let server = wanted.server.unwrap_or(match application.is_asgi {
         true if has_uvicorn && !has_gunicorn => Server::Uvicorn,
         true => Server::GunicornUvicorn,
         false => Server::Gunicorn,
     });
+    let lacks = match server {
+        Server::Uvicorn => (!has_uvicorn).then_some("uvicorn"),
+        _ if !has_gunicorn => Some("gunicorn"),
+        Server::GunicornUvicorn => (!has_worker).then_some("uvicorn-worker"),
+        Server::Gunicorn | Server::GunicornAsgi => None,
+    };
     Ok(SiteOfUnits {
-        lacks_server: if server == Server::Uvicorn { !has_uvicorn } else { !has_gunicorn },
+        lacks,
         name: wanted.name.or(unit).unwrap_or(known.name),
         server,
         application: application.name,
@@ -109,6 +124,8 @@ pub fn find(
 
 /// Programs that serve.
 const SERVERS: [&str; 2] = ["gunicorn", "uvicorn"];
+/// The package of the workers of uvicorn for gunicorn, which has no program.
+const WORKER: &str = "uvicorn_worker";
 
 fn in_release(
     root: &Root,
@@ -122,13 +139,16 @@ fn in_release(
     let application = django::application(&release, &site, &settings);
     let project = site.project;
     let name = release.record().name.clone();
+    let has_program = |server| bin(&release).join(server).exists();
+    let mut pythons = fs_err::read_dir(release.virtualenv().join("lib")).into_iter().flatten().flatten();
+    let has_worker = pythons.any(|python| python.path().join("site-packages").join(WORKER).exists());
     let variables = needed_variables(release.path());
     Ok(KnownSite {
         name,
         code: project.import_path.into(),
         application,
         settings: settings.declared,
-        has: SERVERS.map(|server| bin(&release).join(server).exists()),
+        has: [has_program(SERVERS[0]), has_program(SERVERS[1]), has_worker],
         variables,
     })
 }
@@ -143,9 +163,10 @@ fn in_artifact(artifact: &Artifact, of_host: ReleaseSettings, wanted: &UnitOverr
         None => search(&site, settings.settings.as_deref()),
     };
     let code = manifest.project.import_path.clone();
-    let python = wanted.python.as_deref().and_then(|python| Interpreter::probe(python, None).ok());
+    let probe = |python: &Path| trusted_python::probe(python, None, &Default::default()).ok();
+    let python = wanted.python.as_deref().and_then(probe);
     let variables = python.map(|python| python.environment).unwrap_or_default();
-    let has = SERVERS.map(|server| {
+    let has = [SERVERS[0], SERVERS[1], WORKER].map(|server| {
         let begin = format!("wheels/{server}-");
         manifest.wheels.iter().any(|wheel| wheel.path.starts_with(&begin))
     });

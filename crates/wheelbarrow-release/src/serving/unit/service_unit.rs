@@ -19,7 +19,7 @@ const WRITTEN: &str = "# Written by Wheelbarrow for ";
 /// Bytes: systemd has names of 255, in which that of a release may be too.
 const LONGEST_NAME: usize = 200;
 
-const WHAT_NO_SITE_DOES: &str = "ProtectClock=yes\n\
+const NOT_NEEDED: &str = "ProtectClock=yes\n\
                                  ProtectControlGroups=yes\n\
                                  ProtectHostname=yes\n\
                                  ProtectKernelLogs=yes\n\
@@ -27,7 +27,7 @@ const WHAT_NO_SITE_DOES: &str = "ProtectClock=yes\n\
                                  ProtectKernelTunables=yes\n\
                                  ProtectProc=invisible\n";
 /// systemd.exec(5): what needs a mount namespace, or capabilities.
-const LEFT_OUT: &str = "# Not here: ProtectSystem=, ProtectHome=, PrivateTmp=, PrivateDevices=, the other Protect*= and\n\
+const LEFT_OUT: &str = "# Left out: ProtectSystem=, ProtectHome=, PrivateTmp=, PrivateDevices=, the other Protect*= and\n\
                         # CapabilityBoundingSet=. They need rights that the systemd of a user does not have.\n";
 
 /// What all units of a site have in common.
@@ -96,7 +96,7 @@ impl SiteUnits {
     /// The text with the line that says whose it is.
     fn whole(&self, text: &str) -> String {
         format!(
-            "{}. The next deploy writes it anew:\n# put changes of your own into a drop-in, by `systemctl {}edit`.\n{text}",
+            "{}. The next deploy overwrites this file:\n# put your own changes into a drop-in, with `systemctl {}edit`.\n{text}",
             written_for(&self.root.to_string_lossy()),
             if self.is_of_system() { "" } else { "--user " }
         )
@@ -165,15 +165,15 @@ impl SiteUnits {
         };
         let watched = watchdog.map(|seconds| {
             format!(
-                "# It is killed and started again if its main process does not say WATCHDOG=1 for so long.\n\
+                "# systemd kills and restarts the service if its main process sends no WATCHDOG=1 within this time.\n\
                  NotifyAccess=main\n\
                  WatchdogSec={seconds}\n"
             )
         });
         let lives = match start {
             Start::Schedule(_) => String::new(),
-            _ => "# Whatever ends it, it is started again. A release that cannot start must not shut the door to the one\n\
-                  # that is put back.\n\
+            _ => "# Always restarted, without a start limit: a release that cannot start must not keep systemd from starting\n\
+                  # the release before it.\n\
                   Restart=always\n\
                   RestartSec=1\n"
                 .to_owned(),
@@ -196,9 +196,12 @@ impl SiteUnits {
              {identity}\
              {variables}\
              {control}\
-             # The release is found once: a process stays in the one that it was started in.\n\
+             # The release is resolved once, at the start: a process stays in it.\n\
              ExecStart=/bin/sh -c '{script}'{instance}\n\
-             # The main process is asked to end, and ends its children; only what is left then is killed.\n\
+             # The journal would name the shell.\n\
+             SyslogIdentifier={base}\n\
+             # At a stop the main process gets the signal, and ends its children. systemd kills the processes that remain\n\
+             # after the timeout.\n\
              KillMode=mixed\n\
              KillSignal=SIG{signal}\n\
              TimeoutStopSec={timeout}\n\
@@ -229,11 +232,16 @@ impl SiteUnits {
     fn variable_lines(&self) -> String {
         let lines = self.variables.iter().map(|(name, value)| format!("Environment={name}={value}\n"));
         let lines: String = lines.collect();
-        let lines =
-            if lines.is_empty() { lines } else { format!("# The Python does not start without.\n{lines}") };
+        let lines = if lines.is_empty() {
+            lines
+        } else {
+            format!("# This Python does not start without these variables.\n{lines}")
+        };
         match &self.settings_module {
             Some(module) => {
-                format!("{lines}# As for commands of the site.\nEnvironment={VARIABLE}={module}\n")
+                format!(
+                    "{lines}# The settings module that commands of the site have too.\nEnvironment={VARIABLE}={module}\n"
+                )
             }
             None => lines,
         }
@@ -256,26 +264,30 @@ impl SiteUnits {
     fn restrictions(&self, loosen: &[Restriction]) -> String {
         if !self.is_of_system() && loosen.contains(&Restriction::Privileges) {
             return format!(
-                "# Loosened: privileges, and all others: here each of them takes privileges away.\n{LEFT_OUT}"
+                "# Loosened: privileges, and with it all others: in the systemd of a user each of them implies\n# NoNewPrivileges=yes.\n{LEFT_OUT}"
             );
         }
         let of_system = self.restrictions_of_system();
         let (capabilities, others) = match self.manager {
-            Manager::System => ("\nCapabilityBoundingSet=", WHAT_NO_SITE_DOES),
+            Manager::System => ("\nCapabilityBoundingSet=", NOT_NEEDED),
             Manager::User => ("", ""),
         };
         let privileges = format!("NoNewPrivileges=yes\nRestrictSUIDSGID=yes{capabilities}");
-        let first = (Restriction::Privileges, "No program gives it more rights", privileges);
+        let first = (Restriction::Privileges, "The service cannot gain privileges", privileges);
         let last = [
-            (Restriction::Namespaces, "It makes no containers", "RestrictNamespaces=yes"),
+            (
+                Restriction::Namespaces,
+                "It cannot create namespaces, as containers need",
+                "RestrictNamespaces=yes",
+            ),
             (
                 Restriction::AddressFamilies,
-                "It speaks IP and Unix sockets",
+                "Only IP and Unix sockets",
                 "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
             ),
             (
                 Restriction::SystemCalls,
-                "Of the kernel it asks what services ask",
+                "Only the system calls that services need",
                 "SystemCallArchitectures=native\nSystemCallFilter=@system-service\nSystemCallFilter=~@privileged\nSystemCallErrorNumber=EPERM",
             ),
         ];
@@ -293,7 +305,7 @@ impl SiteUnits {
         let left_out = if self.is_of_system() { "" } else { LEFT_OUT };
         format!(
             "{lines}\
-             # What no site does.\n\
+             # No site needs these rights.\n\
              {others}\
              LockPersonality=yes\n\
              RestrictRealtime=yes\n\
@@ -308,21 +320,17 @@ impl SiteUnits {
         }
         let mut all = vec![(
             Restriction::System,
-            "It writes below its root, and in the directories of systemd's for services",
+            "Read-only, except for the site root and the directories that systemd makes for the service",
             format!("ProtectSystem=strict\nReadWritePaths={}", self.root.display()),
         )];
         let is_below = |places: &[&str]| places.iter().any(|place| self.root.starts_with(place));
         if !is_below(&["/home", "/root", "/run/user"]) {
-            all.push((Restriction::Home, "It does not see what people have", "ProtectHome=yes".to_owned()));
+            all.push((Restriction::Home, "Home directories are hidden", "ProtectHome=yes".to_owned()));
         }
         if !is_below(&["/tmp", "/var/tmp"]) {
-            all.push((Restriction::SharedTmp, "Its /tmp is its own", "PrivateTmp=yes".to_owned()));
+            all.push((Restriction::SharedTmp, "A private /tmp", "PrivateTmp=yes".to_owned()));
         }
-        all.push((
-            Restriction::Devices,
-            "Of /dev it has what is no hardware",
-            "PrivateDevices=yes".to_owned(),
-        ));
+        all.push((Restriction::Devices, "No hardware devices in /dev", "PrivateDevices=yes".to_owned()));
         all
     }
 
@@ -361,13 +369,13 @@ impl SiteUnits {
              \n\
              [Timer]\n\
              OnCalendar={schedule}\n\
-             # Not a minute later, as systemd may have it otherwise.\n\
+             # The default accuracy of systemd is one minute.\n\
              AccuracySec=1s\n\
-             # A time that was missed because the machine was off is made up for.\n\
+             # A run that was missed while the machine was off is made up for at the next boot.\n\
              Persistent=yes\n\
              \n\
              [Install]\n\
-             # The second starts it with the site.\n\
+             # The second target starts the timer together with the site.\n\
              WantedBy=timers.target {target}\n",
             target = self.target(),
         )

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use wheelbarrow_artifact::Artifact;
-use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_commands::absolute;
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
-use wheelbarrow_install::{Checked, Compile, Existing, Options, Pip, check, install, virtualenv};
+use wheelbarrow_install::{
+    Checked, Compile, Existing, Options, Pip, check, install, refuse_mount, virtualenv,
+};
+use wheelbarrow_release::probe_python;
 
 use crate::failure::{CommandError, CommandResult};
 use crate::printer::Printer;
@@ -85,13 +87,16 @@ pub(crate) fn run(arguments: &InstallArguments, printer: &Printer) -> CommandRes
             When::Never => Compile::Never,
         },
     };
+    refuse_mount(&options.destination)?;
     let trust = judge(arguments.allowed_signers.as_deref())?;
     let own = Artifact::open_thin(&arguments.artifact, &*trust)
         .ok()
         .and_then(|artifact| artifact.bundled(&options.destination).ok().flatten());
     let interpreter = match own {
         Some(own) => own,
-        None => Interpreter::probe(&arguments.python, Some(&virtualenv(&options.destination)))?,
+        None => {
+            probe_python(&arguments.python, Some(&virtualenv(&options.destination)), &Default::default())?
+        }
     };
     if arguments.check {
         let checked = check(&arguments.artifact, &*trust, &interpreter, &options, &progress)?;

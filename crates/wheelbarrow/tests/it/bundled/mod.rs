@@ -279,6 +279,8 @@ fn another_python_than_the_targets_is_refused() {
         said.contains("error: the target debian-12:3.11 runs on another Python than the bundled one"),
         "{said}"
     );
+    let said = build(tree.as_os_str(), "debian-12");
+    assert!(said.contains("; Python 3.12)"), "a target that names no Python has the bundled one: {said}");
     let said = build(tree.as_os_str(), "el7:3.12");
     assert!(said.contains("cannot be bundled as the site's Python: it needs glibc 2."), "{said}");
     let said = build("project".as_ref(), "debian-12:3.12");

@@ -119,6 +119,12 @@ fn commands_of_the_site_see_nothing_of_roots_environment() {
         "{}",
         said.all()
     );
+    // A password among what they see is hidden, as one of environment.json is.
+    let failing = "prepare = [['sh', '-c', 'echo \"no answer from $HTTPS_PROXY\"; exit 1']]";
+    let with_login = [("HTTPS_PROXY", "http://joe:Corr3ct-h0rse@proxy:3128")];
+    let said = deploy(&place, &Version::with("2.0", failing), &with_login);
+    assert!(said.code == 12 && said.err.contains("no answer from "), "{}", said.all());
+    assert!(!said.all().contains("Corr3ct-h0rse"), "{}", said.all());
 }
 
 /// Types into the controlling terminal, if there is one.

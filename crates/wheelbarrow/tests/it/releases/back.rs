@@ -53,19 +53,23 @@ impl Served {
 
     /// With a server and a probe of its own, or with neither.
     pub(super) fn deploy(&self, version: &str, status: u16, is_told: bool) -> Said {
-        let settings = format!(
-            "server = {{kind = 'command', command = [{:?}]}}\n\
-             probe = {{url = 'http://127.0.0.1:{}/health/', deadline = 3, successes = 1}}",
-            self.restart.display().to_string(),
-            self.port
-        );
+        let server = format!("{{kind = 'command', command = [{:?}]}}", self.restart.display().to_string());
+        self.deploy_with(version, status, is_told.then_some((&server, 3)))
+    }
+
+    /// With a server and the deadline of its probe, in seconds.
+    fn deploy_with(&self, version: &str, status: u16, server: Option<(&str, u64)>) -> Said {
+        let settings = |(server, deadline)| {
+            let url = format!("http://127.0.0.1:{}/health/", self.port);
+            format!("server = {server}\nprobe = {{url = '{url}', deadline = {deadline}, successes = 1}}")
+        };
         let code = vec![
             ("app.py", String::new()),
             ("serve.py", SERVE.to_owned()),
             ("status", status.to_string()),
             ("version", version.to_owned()),
         ];
-        let release = site::settings(if is_told { &settings } else { "" });
+        let release = site::settings(&server.map(settings).unwrap_or_default());
         let artifact = Site { version, release, code }.write(self.place.directory.path());
         let words = deploy_words(&artifact);
         self.place.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
@@ -103,6 +107,36 @@ fn a_deploy_that_fails_gives_the_server_the_old_release_again() {
     let said = served.deploy("2", 500, true);
     assert_eq!((said.code, served.place.live()), (13, Some(1)), "{}", said.all());
     assert_eq!(served.answer().as_deref(), Some("1"), "{}", said.all());
+}
+
+/// As uWSGI, which begins with the time that the file has when it starts: one that was just starting misses a touch.
+#[test]
+fn a_file_is_touched_again_while_the_old_release_serves() {
+    let served = Served::new();
+    assert_eq!(served.deploy("1", 200, false).code, 0);
+    served.start_by_hand();
+    let (file, begun) = (served.place.path().join("reload"), std::time::Instant::now());
+    let touched = || fs::metadata(&file).and_then(|file| file.modified()).ok();
+    let server = format!("{{kind = 'touch', path = {:?}}}", file.display().to_string());
+    let said = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let pause = || std::thread::sleep(std::time::Duration::from_millis(100));
+            while touched().is_none() {
+                pause();
+            }
+            (0..20).for_each(|_| pause());
+            let first = touched();
+            while touched() == first && begun.elapsed().as_secs() < 20 {
+                pause();
+            }
+            if touched() != first {
+                served.start_by_hand();
+            }
+        });
+        served.deploy_with("2", 200, Some((&server, 15)))
+    });
+    assert_eq!((said.code, served.place.live()), (0, Some(2)), "{}", said.all());
+    assert_eq!(served.answer().as_deref(), Some("2"));
 }
 
 #[test]

@@ -102,6 +102,8 @@ fn a_first_deploy_can_leave_the_probe_out() {
     // It is for this time only.
     let said = place.run(&["activate", "2"]);
     assert_eq!(said.code, 14, "{}", said.all());
+    assert!(said.err.contains("at the probe; it was live before, and still is; "), "{}", said.all());
+    assert!(said.err.contains("hint: does the server run, and listen at"), "{}", said.all());
     assert_eq!(deploy(&place, "3", &settings, &[], &[]).code, 14);
     assert_eq!(place.run(&["activate", "2", "--no-probe"]).code, 0);
 }
@@ -225,6 +227,13 @@ fn units_serve_the_kind_of_the_application() {
     let said = place.run(&["unit"]);
     assert!(said.out.contains("-m uvicorn --fd 3") && said.err.is_empty(), "{}", said.all());
     fs_err::write(place.release(1).join("venv/bin/gunicorn"), "").unwrap();
+    let said = place.run(&["unit"]);
+    assert!(said.out.contains("uvicorn_worker.UvicornWorker"), "{}", said.all());
+    assert!(said.err.contains("note: the site has no uvicorn-worker: add it to"), "{}", said.all());
+    assert!(place.run(&["unit", "--server", "gunicorn-asgi"]).err.is_empty());
+    for python in fs_err::read_dir(place.release(1).join("venv/lib")).unwrap() {
+        fs_err::create_dir(python.unwrap().path().join("site-packages/uvicorn_worker")).unwrap();
+    }
     let said = place.run(&["unit"]);
     assert!(said.out.contains("uvicorn_worker.UvicornWorker") && said.err.is_empty(), "{}", said.all());
 }

@@ -228,18 +228,56 @@ fn files_at_newly_shared_paths_are_not_lost() {
 
     // The commands that it names.
     assert_eq!(place.run(&["rescue", "3"]).code, 0);
-    let (_, moves) = said.err.split_once("then `").unwrap();
-    for command in moves.split('`').step_by(2).filter(|command| command.starts_with("mv ")) {
-        let command = command.replace("[PLACE]", &place.path().display().to_string());
-        assert!(
-            std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success(),
-            "{command}"
-        );
-    }
+    run_moves(&place, &said.err);
     let said = place.deploy(&shared);
     assert_eq!((said.code, place.live()), (0, Some(4)), "{}", said.all());
     for path in ["code/db.sqlite3", "code/uploads/a.jpg"] {
         assert_eq!(fs_err::read(place.root().join("current").join(path)).unwrap(), b"written", "{path}");
     }
     assert_eq!(place.deploy(&Version::with("5", "shared = ['media', 'db.sqlite3', 'uploads']")).code, 0);
+}
+
+/// Runs the commands that the hint names after `rescue`.
+fn run_moves(place: &Place, error: &str) {
+    let (_, moves) = error.split_once("then `").unwrap();
+    let is_move = |command: &&str| command.starts_with("mv ") || command.contains("tar ");
+    for command in moves.split('`').step_by(2).filter(is_move) {
+        let command = command.replace("[PLACE]", &place.path().display().to_string());
+        let status = std::process::Command::new("sh").args(["-c", &command]).status().unwrap();
+        assert!(status.success(), "{command}");
+    }
+}
+
+/// After a rollback to a release that does not share it, the site writes into that release again.
+#[test]
+fn files_written_after_a_rollback_are_not_lost() {
+    let place = place();
+    write(&place, 3, "code/uploads/a.jpg");
+    let shared = Version::with("4", "shared = ['media', 'uploads']");
+    let said = place.deploy(&shared);
+    assert_eq!(place.run(&["rescue", "3"]).code, 0);
+    run_moves(&place, &said.err);
+    assert_eq!(place.deploy(&shared).code, 0);
+    write(&place, 4, "code/uploads/of-4.jpg");
+
+    let said = place.run(&["rollback"]);
+    assert_eq!((said.code, place.live()), (0, Some(3)), "{}", said.all());
+    assert!(said.err.contains("shared: the site does not see these files: uploads\n"), "{}", said.all());
+    let said = place.deploy(&shared);
+    assert_eq!((said.code, place.live()), (0, Some(5)), "all of it is in ROOT/shared: {}", said.all());
+    assert_eq!(place.run(&["rollback", "--to", "3"]).code, 0);
+
+    write(&place, 3, "code/uploads/b/new.jpg");
+    let said = place.deploy(&shared);
+    assert!(said.code == 5 && said.err.contains("and ROOT/shared has not: code/uploads;"), "{}", said.all());
+    let rescued = place.root().join("shared/rescued");
+    fs_err::remove_dir_all(rescued).unwrap();
+    assert_eq!(place.run(&["rescue", "3"]).code, 0);
+    fs_err::write(place.root().join("shared/uploads/a.jpg"), "newer").unwrap();
+    run_moves(&place, &said.err);
+    let said = place.deploy(&shared);
+    assert_eq!((said.code, place.live()), (0, Some(6)), "{}", said.all());
+    let read = |path: &str| fs_err::read_to_string(place.root().join("current/code/uploads").join(path));
+    assert_eq!(read("a.jpg").unwrap(), "newer", "nothing is written over");
+    assert_eq!((read("of-4.jpg").unwrap(), read("b/new.jpg").unwrap()), ("written".into(), "written".into()));
 }

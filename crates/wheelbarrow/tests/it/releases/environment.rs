@@ -49,6 +49,45 @@ fn deploy(place: &Place, artifact: &str) -> Said {
     place.run(&["deploy", artifact, "--without-pip"])
 }
 
+#[test]
+fn an_environment_that_is_not_a_file_is_refused() {
+    let place = Place::new();
+    let path = place.root().join("shared/environment.json");
+    fs_err::create_dir_all(&path).unwrap();
+    let artifact = artifact(&place, "");
+    let refused = |why: &str| {
+        for words in [&["deploy", &artifact, "--without-pip"][..], &["deploy", &artifact, "--dry-run"]] {
+            let said = place.run(words);
+            assert!(said.code == 7 && said.err.contains(why), "{words:?}: {}", said.all());
+            let hint = "hint: it must be a regular file with one JSON object, of at most 1 MB";
+            assert!(said.err.contains(hint), "{words:?}: {}", said.all());
+        }
+    };
+    refused("s a directory");
+    fs_err::remove_dir(&path).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o640.into(), 0).unwrap();
+    refused("not a regular file");
+}
+
+#[test]
+fn a_site_does_not_lose_its_environment_unnoticed() {
+    let place = with_shared(&json!({"DATABASE_URL": "old-database"}));
+    let artifact = artifact(&place, "");
+    let said = deploy(&place, &artifact);
+    assert_eq!(said.code, 0, "{}", said.all());
+    let (shared, aside) = (place.root().join("shared"), place.root().join("aside"));
+    fs_err::rename(&shared, &aside).unwrap();
+    for words in [&["deploy", &artifact, "--without-pip"][..], &["deploy", &artifact, "--dry-run"]] {
+        let said = place.run(words);
+        let live = "the live release has an environment";
+        assert!(said.code == 7 && said.err.contains(live) && said.err.contains("`cp -p "), "{}", said.all());
+    }
+    assert_eq!(place.live(), Some(1));
+    fs_err::remove_dir_all(&shared).ok();
+    fs_err::rename(&aside, &shared).unwrap();
+    assert_eq!(deploy(&place, &artifact).code, 0);
+}
+
 /// `env WORDS` with this standard input.
 fn env(place: &Place, words: &[&str], input: &str) -> Said {
     let mut command = place.command(&[&["env"], words].concat());

@@ -153,20 +153,24 @@ impl Stage {
         self.reset(scene);
         let output = inject(&self.command(scene), &self.log(), injection);
         let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
-        self.check(scene, &output)
-            .and_then(|()| self.recover(scene, said.contains("not all static files")))
+        let lost = Lost {
+            statics: said.contains("not all static files"),
+            copy: said.contains(NOT_COPIED) && output.status.code() == Some(1),
+        };
+        self.check(scene, &output, &lost)
+            .and_then(|()| self.recover(scene, &lost))
             .map_err(|problem| format!("{problem}\n  code {:?}, said: {said}", output.status.code()))
     }
 
     /// At once after the fault.
-    fn check(&self, scene: Scene, output: &Output) -> Result<(), String> {
+    fn check(&self, scene: Scene, output: &Output, lost: &Lost) -> Result<(), String> {
         self.place.check_current()?;
         // Broken ones answer too, and not as they should.
         self.check_answer(if scene == Scene::DeployBroken { &[200, 500] } else { &[200] })?;
         let live = self.place.live();
         let after = Some(scene.after());
         self.check_environment()?;
-        self.check_written()?;
+        self.check_written(lost)?;
         match (scene, output.status.code()) {
             (Scene::Rescue, Some(0)) if !self.rescued().exists() => Err("nothing was copied".to_owned()),
             (Scene::Prune | Scene::Rescue, _) if live != Some(3) => Err(format!("{live:?} is live")),
@@ -188,8 +192,8 @@ impl Stage {
         }
     }
 
-    /// What the site has written is there, and a copy of it is whole or absent.
-    fn check_written(&self) -> Result<(), String> {
+    /// What the site has written is there, and a copy of it is whole, or absent with a note.
+    fn check_written(&self, lost: &Lost) -> Result<(), String> {
         let release = self.place.release(2);
         for path in WRITTEN {
             let path = self.place.root().join(path.replace("[2]", release.to_str().unwrap()));
@@ -198,12 +202,11 @@ impl Stage {
                 return Err(format!("{} holds {text:?}", path.display()));
             }
         }
-        let rescued = self.rescued();
-        if !rescued.exists() {
+        let (rescued, copy) = (self.rescued(), self.rescued().join("code/uploads/a.jpg"));
+        if !rescued.exists() || lost.copy && !copy.exists() {
             return Ok(());
         }
-        let text =
-            fs_err::read_to_string(rescued.join("code/uploads/a.jpg")).map_err(|error| error.to_string())?;
+        let text = fs_err::read_to_string(copy).map_err(|error| error.to_string())?;
         if text == WRITTEN_TEXT { Ok(()) } else { Err(format!("the copy holds {text:?}")) }
     }
 
@@ -237,7 +240,7 @@ impl Stage {
 
     /// The next commands put it right, and then all goes on.
     /// A fault may cost static files of the version before, which a note says.
-    fn recover(&self, scene: Scene, lost_statics: bool) -> Result<(), String> {
+    fn recover(&self, scene: Scene, lost: &Lost) -> Result<(), String> {
         let said = self.place.run(&["recover"]);
         let may_fail = scene == Scene::DeployBroken && said.code == 13;
         if said.code != 0 && !may_fail {
@@ -245,7 +248,7 @@ impl Stage {
         }
         self.place.check_current()?;
         self.check_environment()?;
-        self.check_written()?;
+        self.check_written(lost)?;
         self.check_agreement()?;
         self.check_answer(&[200])?;
         if let Some((number, state)) = self.place.list().iter().find(|(_, state)| state == "incomplete") {
@@ -267,14 +270,25 @@ impl Stage {
         let static_files = self.place.root().join("current/code/static");
         match said.code {
             // It has its own, and those of what it took the place of.
-            0 if !lost_statics && fs_err::read_dir(static_files).unwrap().count() < 2 => {
+            0 if !lost.statics && fs_err::read_dir(static_files).unwrap().count() < 2 => {
                 Err("no static files".to_owned())
             }
-            0 => self.place.check_current().and_then(|()| self.check_written()),
+            0 => self.place.check_current().and_then(|()| self.check_written(lost)),
             _ => Err(format!("the next deploy: {}", said.all())),
         }
     }
 }
+
+/// What the command said that it had not done.
+struct Lost {
+    /// Static files of the version before.
+    statics: bool,
+    /// A copy by `rescue`, which goes on with the other files and then fails.
+    copy: bool,
+}
+
+/// In a note of `rescue`.
+const NOT_COPIED: &str = "not copied: code/uploads/a.jpg";
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()

@@ -46,7 +46,7 @@ fn the_probe_decides_whether_the_site_serves() {
     let said = check(&place);
     assert_eq!(said.code, 11, "{}", said.all());
     let begin = "critical: probe-failed: http://127.0.0.1:";
-    assert!(said.out.starts_with(begin) && said.out.contains(": it answers 500 (fix: "), "{}", said.all());
+    assert!(said.out.starts_with(begin) && said.out.contains(": it answers 500 (hint: "), "{}", said.all());
     assert_eq!(said.out.lines().count(), 1, "{}", said.all());
     assert_eq!(found(&place), one("critical", "probe-failed"));
     let plain = place.run(&["status"]);
@@ -87,9 +87,14 @@ fn an_incomplete_live_release_is_an_error() {
     // What is no link of ours is told of too, and refused by what would change it.
     fs::create_dir(&current).unwrap();
     assert_eq!((check(&place).code, found(&place)), (11, one("critical", "broken")));
+    let said = check(&place).out;
+    assert!(
+        said.contains("(hint: move it away; deploy makes the link") && !said.contains("rollback"),
+        "{said}"
+    );
     let plain = place.run(&["status"]);
     assert!(
-        plain.code == 0 && plain.out.contains("broken ") && plain.out.contains("is no link"),
+        plain.code == 0 && plain.out.contains("broken ") && plain.out.contains("is a directory, not a link"),
         "{}",
         plain.all()
     );
@@ -155,4 +160,26 @@ fn a_unit_that_fails_or_is_restarted_again_and_again_is_found() {
     systemctl(&place, "ActiveState=inactive\nSubState=dead\nResult=success\nTriggeredBy=a.socket");
     let checked = run(&place, &words(&["status", "--check"]));
     assert!(checked.code == 20 && checked.out.starts_with("warning: not-verified: "), "{}", checked.all());
+}
+
+/// After a start of the machine, nothing would start the site.
+#[test]
+fn doctor_finds_a_unit_that_is_not_enabled() {
+    let place = Place::new();
+    assert_eq!(place.deploy(&Version::good("1")).code, 0);
+    let text = "[release]\nserver = { kind = 'systemd', unit = 'a.service' }\n";
+    fs::write(place.root().join("shared/wheelbarrow.toml"), text).unwrap();
+    for (shown, hint) in [
+        ("UnitFileState=disabled", Some("systemctl enable a.service")),
+        ("UnitFileState=disabled\nTriggeredBy=a.socket", Some("systemctl enable a.socket")),
+        ("UnitFileState=disabled\nWantedBy=all.target", None),
+        ("UnitFileState=enabled", None),
+        ("UnitFileState=static", None),
+    ] {
+        systemctl(&place, shown);
+        let said = run(&place, &["doctor".to_owned()]);
+        let line = said.out.lines().find(|line| line.contains("not-enabled"));
+        assert_eq!(line.is_some(), hint.is_some(), "{shown}: {}", said.all());
+        assert!(hint.is_none_or(|hint| said.out.contains(hint)), "{shown}: {}", said.all());
+    }
 }

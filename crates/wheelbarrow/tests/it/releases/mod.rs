@@ -23,6 +23,7 @@ mod model_kill;
 mod moved;
 mod needy;
 mod powercut;
+mod probe_words;
 pub(crate) mod root;
 mod running;
 mod server;
@@ -39,6 +40,7 @@ mod terminal;
 pub(crate) mod thin;
 mod times;
 mod told;
+mod unit_user;
 mod units;
 
 use wheelbarrow_testing::{mounts, site};

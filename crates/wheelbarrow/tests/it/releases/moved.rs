@@ -38,13 +38,17 @@ fn move_to(place: &Place, name: &str) -> Option<std::path::PathBuf> {
 fn is_repaired(name: &str) {
     let place = Place::new();
     let Some(root) = move_to(&place, name) else { return };
-    let broken = || -> Value {
-        serde_json::from_str::<Value>(&at(&place, &root, &["status", "--json"]).out).unwrap()["broken"]
-            .clone()
-    };
-    let told = broken();
-    let told = told.as_str().unwrap_or_default();
-    assert!(told.contains("was moved from ") && told.contains("wheelbarrow recover --moved"), "{told}");
+    let status = || -> Value { serde_json::from_str(&at(&place, &root, &["status", "--json"]).out).unwrap() };
+    let told = status();
+    assert!(told["broken"].as_str().unwrap_or_default().contains("was moved from "), "{told}");
+    let hint = told["broken_hint"].as_str().unwrap_or_default();
+    assert!(hint.starts_with("`wheelbarrow recover --moved"), "{told}");
+    let plain = at(&place, &root, &["status"]);
+    assert!(
+        plain.out.contains("recover --moved --root ") && !plain.out.contains("root ROOT"),
+        "{}",
+        plain.all()
+    );
     for words in [&["exec", "hello"][..], &["verify"], &["rollback"]] {
         let said = at(&place, &root, words);
         assert!(said.code == 5 && said.err.contains("was moved from "), "{words:?}: {}", said.all());
@@ -53,7 +57,7 @@ fn is_repaired(name: &str) {
 
     let said = at(&place, &root, &["recover", "--moved"]);
     assert_eq!((said.code, said.out.lines().count()), (0, 2), "{}", said.all());
-    assert_eq!(broken(), Value::Null);
+    assert_eq!(status()["broken"], Value::Null);
     for release in ["1", "2"] {
         let said = at(&place, &root, &["exec", "--release", release, "hello"]);
         assert_eq!(said.out, "hello\n", "{}", said.all());

@@ -56,7 +56,7 @@ fn a_python_that_needs_a_variable_is_installed_deployed_and_started() {
     assert!(starts(&python, Some(&libraries)) && !starts(&python, None), "it is as the test wants it");
     let shown = |text: &str| text.replace(&place.path().display().to_string(), "[PLACE]");
     let variable = shown(&format!("LD_LIBRARY_PATH={libraries}"));
-    let note = format!("this Python does not start without {variable}; fix: whatever starts");
+    let note = format!("this Python does not start without {variable}; hint: whatever starts");
 
     let application =
         "def application(environ, start_response):\n    start_response('200 OK', [])\n    return []\n";

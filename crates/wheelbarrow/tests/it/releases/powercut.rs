@@ -49,7 +49,7 @@ impl Scene {
         let ours = self.place.command(words);
         let mut strace = Command::new("strace");
         // On one core, so that no call is cut in two by another thread's.
-        strace.args(["-f", "-qq", "-y", "-xx", "-s", "99999999", "-e", "signal=none", "-e"]);
+        strace.args(["-f", "--seccomp-bpf", "-qq", "-y", "-xx", "-s", "99999999", "-e", "signal=none", "-e"]);
         strace.arg(format!("trace={CALLS}")).arg("-o").arg(&log);
         strace.args(["taskset", "-c", "0"]).arg(ours.get_program()).args(ours.get_args());
         strace.current_dir(self.place.path()).env("WHEELBARROW_ROOT", "site");
@@ -94,10 +94,11 @@ impl Scene {
     fn own_environments(&self) -> Result<(), String> {
         for entry in fs_err::read_dir(self.place.root().join("releases")).unwrap() {
             let path = entry.unwrap().path();
-            let record = fs_err::read(path.join(".wheelbarrow/release.json")).unwrap();
-            let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+            let digest = fs_err::read_to_string(path.join(".wheelbarrow/environment.sha256"));
             let text = fs_err::read(path.join("environment.json")).unwrap_or_default();
-            if record["environment_sha256"] != Sha256::of(&text).to_string() {
+            if !path.join(".wheelbarrow/release.json").is_file()
+                || digest.unwrap_or_default().trim_end() != Sha256::of(&text).to_string()
+            {
                 return Err(format!("the environment of {} is another", path.display()));
             }
         }

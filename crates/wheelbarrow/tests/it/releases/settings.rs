@@ -87,6 +87,74 @@ fn units_have_the_name_that_the_settings_of_the_root_give_them() {
     assert_eq!(first(&["--name", "third"]), "# /etc/systemd/system/third.service");
 }
 
+/// As on a controller of Ansible, which may have a site root of that path itself.
+#[test]
+fn units_for_another_machine_have_the_settings_of_the_artifact_only() {
+    let place = Place::new();
+    let settings = "server = { kind = 'systemd', unit = 'a.service' }\napplication = 'app:application'\n\
+                    service = [{ name = 'night', run = 'true', schedule = 'daily' }]\nowner = 'site'";
+    let artifact = place.artifact(&Version::with("1", settings)).display().to_string();
+    fs_err::create_dir_all(place.root().join("shared")).unwrap();
+    let touched = "[release]\nunit-name = 'mine'\nserver = { kind = 'touch', path = 'x' }\n";
+    fs_err::write(place.root().join("shared/wheelbarrow.toml"), touched).unwrap();
+    let names = |words: &[&str]| {
+        let said = place.run(&[&["unit", &artifact, "--json"], words].concat());
+        assert_eq!(said.code, 0, "{}", said.all());
+        let units: Value = serde_json::from_str(&said.out).unwrap();
+        let names = units.as_array().unwrap().iter().map(|unit| unit["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let services = ["mine.target", "mine-night.service", "mine-night.timer"];
+    assert_eq!(names(&[]), services);
+    assert_eq!(names(&["--artifact-settings"]), services.map(|name| name.replace("mine", "site")));
+    let server = ["a.service", "a.socket"];
+    assert_eq!(names(&["--artifact-settings", "--only", "server"]), server);
+    // Not even a file that this machine would refuse is read.
+    fs_err::write(place.root().join("shared/wheelbarrow.toml"), "[release]\nx = 1\n").unwrap();
+    assert_eq!(names(&["--artifact-settings", "--only", "server"]), server);
+    let refused = place.run(&["unit", "--artifact-settings"]);
+    assert!(refused.code == 2 && refused.err.contains("name an artifact"), "{}", refused.all());
+}
+
+#[test]
+fn a_selection_of_units_that_selects_none_is_reported() {
+    let place = Place::new();
+    let service = "service = [{ name = 'night', run = 'true', schedule = 'daily' }]\nowner = 'site'";
+    let has_services = place.artifact(&Version::with("1", service));
+    let has_none = place.artifact(&Version::good("2"));
+    for (artifact, only, why) in [
+        (
+            &has_services,
+            "server",
+            "`[release.server]` names no unit; `--only services` prints the units of services",
+        ),
+        (
+            &has_none,
+            "services",
+            "no `[[release.service]]` has `run`; `--only server` prints the units of a server",
+        ),
+    ] {
+        let words = ["unit", artifact.to_str().unwrap(), "--only", only];
+        let said = place.run(&words);
+        let note = format!("note: no units for `--only {only}`: ");
+        assert!(said.code == 0 && said.out.is_empty() && said.err.contains(&note), "{}", said.all());
+        assert!(said.err.contains(why), "{}", said.all());
+        let said = place.run(&[&words[..], &["--json"]].concat());
+        assert!(said.out == "[]\n" && said.err.contains(&note), "{}", said.all());
+    }
+}
+
+/// `owner` is the user that the site runs as, in settings and for `deploy`; `--user` was another name for it.
+#[test]
+fn the_user_of_a_unit_is_the_owner() {
+    let place = Place::new();
+    let artifact = place.artifact(&Version::good("1")).display().to_string();
+    for flag in ["--owner", "--user"] {
+        let said = place.run(&["unit", &artifact, "--application", "app:application", flag, "site"]);
+        assert!(said.code == 0 && said.out.contains("\nUser=site\nGroup=site\n"), "{}", said.all());
+    }
+}
+
 #[test]
 fn commands_are_stopped_at_their_timeout() {
     let place = Place::new();
@@ -110,4 +178,23 @@ fn commands_are_stopped_at_their_timeout() {
     let operator = std::env::var("SUDO_USER").unwrap_or_else(|_| "root".to_owned());
     let is_root = rustix::process::getuid().is_root();
     assert!(!is_root || lines[1..].iter().all(|line| line.contains(&format!(" {operator} "))), "{told}");
+}
+
+#[test]
+fn a_table_on_the_server_that_lacks_a_field_is_refused_with_the_reason() {
+    let place = Place::new();
+    assert_eq!(place.deploy(&Version::good("1")).code, 0);
+    fs_err::write(place.root().join("shared/wheelbarrow.toml"), "[release.probe]\nhost = 'a'\n").unwrap();
+    let error = "shared/wheelbarrow.toml: line 1: missing field `url`; a table here replaces the whole table of the \
+                 project";
+    let said = place.run(&["activate", "1"]);
+    assert!(said.code == 8 && said.err.contains(error), "{}", said.all());
+    let said = place.run(&["status", "--check"]);
+    let finding = "site/shared/wheelbarrow.toml: line 1: missing field `url`; a table here replaces the whole table of \
+                   the project, so the site was not probed (hint: correct it: a deploy refuses it too)";
+    assert!(
+        said.all().contains(finding) && said.all().matches("wheelbarrow.toml").count() == 1,
+        "{}",
+        said.all()
+    );
 }

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::root::{Place, Version, deploy_words};
+use super::site::Site;
 use super::systemd::program;
 use crate::support::Said;
 
@@ -97,8 +98,33 @@ fn a_deploy_starts_the_target_and_a_failed_job_is_a_warning() {
     let words = ["status", "--check"].map(str::to_owned);
     let checked = run(&place, &words);
     let expected = "warning: job-failed: site-night.service: the last run of `night` failed (exit-code) \
-                    (fix: `journalctl --unit=site-night.service` shows the reason)";
+                    (hint: `journalctl --unit=site-night.service` shows the reason)";
     assert!(checked.code == 20 && checked.out.contains(expected), "{}", checked.all());
+}
+
+#[test]
+fn the_status_has_the_next_run_of_a_schedule() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let shown =
+        |next: &str| format!("LoadState=loaded\\nActiveState=active\\nNextElapseUSecRealtime={next}\\n");
+    systemctl(&place, &shown("Mon 2026-11-30 03:30:00 UTC"));
+    let said = run(&place, &deploy_words(&place.artifact(&Version::with("1", TIMER))));
+    assert_eq!(said.code, 0, "{}", said.all());
+    let status = |words: &[&str]| {
+        let words: Vec<_> = ["status"].iter().chain(words).map(|word| (*word).to_owned()).collect();
+        run(&place, &words).out
+    };
+    let timer =
+        |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["services"][0]["timer"].clone();
+    assert_eq!(timer(&status(&["--json"])), serde_json::json!({ "next_at": 1_796_009_400 }));
+    let text = status(&[]);
+    assert!(text.contains("timer     night: next run at 2026-11-30 03:30:00Z\n"), "{text}");
+    systemctl(&place, &shown(""));
+    assert_eq!(timer(&status(&["--json"])), serde_json::json!({ "next_at": null }));
+    assert!(status(&[]).contains("timer     night: no next run\n"), "{}", status(&[]));
 }
 
 #[test]
@@ -120,6 +146,35 @@ fn services_that_were_stopped_for_a_switch_run_again_if_it_fails() {
     let asked = fs_err::read_to_string(place.path().join("asked")).unwrap();
     let asked: Vec<_> = asked.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(asked, ["stop", "start"], "{}", second.all());
+}
+
+/// The application is what it is in its services, whose units set the variable unless environment.json does.
+#[test]
+fn the_check_of_services_imports_their_settings() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    systemctl(&place, "LoadState=loaded\\nActiveState=active\\n");
+    let code = "import os\napplication = None\nraise ValueError(f\"settings: {os.environ.get('DJANGO_SETTINGS_MODULE')}\")\n";
+    let checked = |version: &str, services: &str| {
+        let settings = format!("owner = 'root'\nsettings = 'mysite.production'\nservice = [{services}]");
+        let (release, code) = (toml::from_str(&settings).unwrap(), vec![("wsgi.py", code.to_owned())]);
+        let said = run(&place, &deploy_words(&Site { version, release, code }.write(&place.path())));
+        assert_eq!(said.code, 11, "{}", said.all());
+        let found = said.err.split("settings: ").nth(1).unwrap_or_else(|| panic!("{}", said.all()));
+        found.split_whitespace().next().unwrap().to_owned()
+    };
+    let web = "{ name = 'web', run = 'true', socket = true }";
+    let timer = "{ name = 'night', run = 'true', schedule = 'daily' }";
+    assert_eq!(checked("1", &format!("{timer}, {web}")), "mysite.production");
+    // Another program sets what it does.
+    assert_eq!(checked("2", &format!("{web}, {{ name = 'told', command = 'true' }}")), "None");
+    assert_eq!(checked("3", timer), "None");
+    fs_err::create_dir_all(place.root().join("shared")).unwrap();
+    let values = "{\"DJANGO_SETTINGS_MODULE\": \"mysite.other\"}";
+    fs_err::write(place.root().join("shared/environment.json"), values).unwrap();
+    assert_eq!(checked("4", web), "mysite.other");
 }
 
 /// A control group of this machine, whose processes are ended when it is dropped.
