@@ -94,6 +94,10 @@ fn container(images: &Images, clone: &Path, command: &str) -> Result<Command> {
     engine.arg(format!("--env=PATH={path}"));
     engine.arg(format!("--env=CARGO_HOME={}", cargo.display()));
     engine.arg(format!("--env=RUSTUP_HOME={}", rustup.display()));
+    if std::env::var_os("CARGO_INCREMENTAL").is_some() {
+        // With another value here, what is compiled there would be compiled again.
+        engine.arg("--env=CARGO_INCREMENTAL");
+    }
     give_network(&mut engine);
     engine.arg(format!("--workdir={}", here.display())).arg(IMAGE);
     engine.args(["cargo", "xtask", command]);

@@ -49,9 +49,9 @@ usage: cargo xtask COMMAND
                             one artifact for three systems: sources built in containers of them, installed and served in
                             each; by podman, by docker, and without root as the user NAME; minutes
   conformance               wheels and zips of other projects, and a site of 106 wheels, by the release build; a minute
-  servers [--suite bookworm|trixie] [PART OF A TITLE]...
+  servers [--suite bookworm|trixie|forky] [PART OF A TITLE]...
                             releases switched under load in a container with systemd: gunicorn, uvicorn, uWSGI, Apache; minutes
-  own-python [SUITE]...     artifacts that bundle a Python, deployed on Debian 11 to sid without any Python, in bare containers; minutes
+  own-python [SUITE]...     artifacts that bundle a Python, deployed on Debian 11 to sid and on musl without any Python, in bare containers; minutes
   selinux                   a site with SELinux enforcing and fapolicyd, in a virtual machine without KVM; minutes
   story [--write] [get-started] [SUITE]
                             the pages of Get started, and docs/guides/wagtail.md on Debian 12 and 11 in containers, done word

@@ -25,7 +25,7 @@ const PACKAGES: &str = "linux-image-cloud-amd64,systemd-sysv,dbus,udev,kmod,pyth
 const PROGRAMS: [(&str, &str); 3] =
     [("mmdebstrap", "mmdebstrap"), ("qemu-system-x86_64", "qemu-system-x86"), ("mkfs.ext4", "e2fsprogs")];
 /// How long the machine may run, for `timeout`.
-const LIMIT: &str = "1500";
+const LIMIT: &str = "2700";
 const MEMORY: &str = "1500";
 /// What the trial prints at its end.
 const GOOD: &str = "trial ended: 0";

@@ -28,16 +28,19 @@ use load::Load;
 use place::{Place, Versions};
 
 /// Debian's releases, with their names among the targets. The first is taken if none is named.
-const SUITES: [(&str, &str); 2] = [("bookworm", "debian-12"), ("trixie", "debian-13")];
+const SUITES: [(&str, &str); 3] =
+    [("bookworm", "debian-12"), ("trixie", "debian-13"), ("forky", "debian-14")];
 const PACKAGES: &str = "systemd-sysv,dbus,python3,procps,nginx-light,uwsgi-core,uwsgi-plugin-python3,apache2,libapache2-mod-wsgi-py3,redis-server,libpam-systemd";
 
 type Scene = (&'static str, fn(&Host) -> Result<()>);
 
 /// In this order, each with a root of its own.
-const SCENES: [Scene; 15] = [
+const SCENES: [Scene; 18] = [
     ("gunicorn by socket unit, nginx in front", units::gunicorn),
     ("releases that fail behind a socket unit", units::failing),
     ("gunicorn with workers of uvicorn's, by socket unit", units::gunicorn_uvicorn),
+    ("gunicorn with its own workers for ASGI, by socket unit", units::gunicorn_asgi),
+    ("gunicorn 26, with both kinds of workers", units::gunicorn_26),
     ("uvicorn by socket unit", units::uvicorn),
     ("factories by socket unit", units::factories),
     ("services: web, workers that drain, beat, a timer", services::services),
@@ -45,6 +48,7 @@ const SCENES: [Scene; 15] = [
     ("services: a watchdog", watched::watched),
     ("services by the systemd of a user", user::user),
     ("gunicorn, reloaded in place", plain::gunicorn_in_place),
+    ("granian, restarted", plain::granian),
     ("uWSGI, by itself and with an emperor", plain::uwsgi),
     ("uWSGI of the site's own virtualenv", plain::uwsgi_of_the_site),
     ("Apache's mod_wsgi in daemon mode, touched and graceful", plain::mod_wsgi),
@@ -119,12 +123,18 @@ mod tests {
     /// What people copy is what was tested.
     #[test]
     fn the_guide_shows_the_files_that_are_tested() {
-        let guide = fs::read_to_string(workspace().join("docs/guides/servers.md")).unwrap();
-        for (name, text) in place::CONFIGURATION {
+        let shows = |guide: &str, name: &str, text: &str| {
+            let page = fs::read_to_string(workspace().join("docs/guides").join(guide)).unwrap();
             assert!(
-                guide.contains(text.trim_end()),
-                "docs/guides/servers.md does not show {name} as it is tested"
+                page.contains(text.trim_end()),
+                "docs/guides/{guide} does not show {name} as it is tested"
             );
+        };
+        for (name, text) in place::CONFIGURATION {
+            shows("servers.md", name, text);
+        }
+        for guide in ["services.md", "celery-cron.md"] {
+            shows(guide, "worker.sh", include_str!("servers/configuration/worker.sh"));
         }
     }
 }

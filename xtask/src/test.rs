@@ -30,6 +30,8 @@ fn steps(skipped: &mut Vec<&'static str>) -> Result<()> {
         "-D",
         "warnings",
     ]))?;
+    let mut documentation = cargo_in(&["doc", "--workspace", "--no-deps", "--quiet"]);
+    children::run(documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
     let tests: &[&str] = if succeeds(&mut cargo_in(&["nextest", "--version"])) {
         &["nextest", "run", "--workspace", "--no-fail-fast"]
     } else {

@@ -15,7 +15,7 @@ pub(super) const PYTHONS: [(&str, u32, &str); 2] =
 const DONOR: &str = "python3,patchelf,binutils";
 /// Another `sh`. Nothing has Python.
 pub(super) const HOST: &str = "busybox";
-const APP: &str = r#"import bz2, ctypes, lzma, os, sqlite3, ssl, sys, zlib
+const APP: &str = r#"import MODULES
 
 VERSION = 0
 
@@ -27,12 +27,22 @@ def application(environ, start_response):
     return ["site {}, Python 3.{} in {}".format(VERSION, sys.version_info[1], python).encode()]
 "#;
 
+/// What the site imports, and its requirements file.
+pub(super) struct Site {
+    pub(super) modules: &'static str,
+    pub(super) requirements: &'static str,
+}
+
+pub(super) const SITE: Site =
+    Site { modules: "bz2, ctypes, lzma, os, sqlite3, ssl, sys, zlib", requirements: "gunicorn\n" };
+
 /// What is made once, and used by the containers.
 pub(super) struct Stage {
     pub(super) place: PathBuf,
     pub(super) wheelbarrow: PathBuf,
     pub(super) uv: PathBuf,
     pub(super) images: Images,
+    pub(super) site: Site,
 }
 
 /// A Python of Debian's as a directory.
@@ -69,8 +79,9 @@ impl Stage {
     ) -> Result<PathBuf> {
         let site = self.place.join("site");
         fs::create_dir_all(&site)?;
-        fs::write(site.join("app.py"), APP.replace("VERSION = 0", &format!("VERSION = {version}")))?;
-        fs::write(site.join("requirements.txt"), "gunicorn\n")?;
+        let app = APP.replace("VERSION = 0", &format!("VERSION = {version}"));
+        fs::write(site.join("app.py"), app.replace("MODULES", self.site.modules))?;
+        fs::write(site.join("requirements.txt"), self.site.requirements)?;
         fs::write(site.join("wheelbarrow.toml"), format!("name = 'mysite'\nversion = '{version}'\n"))?;
         let artifact = self.artifacts()?.join(format!("{name}.zip"));
         let mut build = clean(&self.wheelbarrow);
@@ -91,5 +102,16 @@ impl Stage {
         let image = format!("localhost/wheelbarrow-test-own-python:{suite}-{}", packages.replace(',', "-"));
         self.images.make_system(&self.place, suite, &image, packages)?;
         Ok(image)
+    }
+
+    /// Runs a scene of `trial.sh` in a container of this image.
+    pub(super) fn trial(&self, image: &str, flags: &[String], command: &[&str]) -> Result<()> {
+        let trial = self.place.join("trial.sh");
+        fs::write(&trial, include_str!("trial.sh"))?;
+        let mut engine = self.images.engine();
+        engine.args(["run", "--rm", "--network=none", "--timeout=300"]).args(flags);
+        engine.arg(format!("--volume={}:/artifacts:ro", self.artifacts()?.display()));
+        engine.arg(format!("--volume={}:/trial.sh:ro", trial.display()));
+        run_child(engine.arg(image).args(command))
     }
 }

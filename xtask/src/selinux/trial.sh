@@ -52,12 +52,16 @@ expect "nginx may not connect to the socket" "$(status 80)" 502
 expect "nginx may not read static files" "$(status 80 static/style.css)" 403
 expect "doctor reads the mode" "$(wheelbarrow doctor --root $root)" 'SELinux is enforcing'
 expect "doctor finds the static files" "$(finding $root selinux-label what)" "$root/releases/1-[0-9a-f]*/mysite/static has the type var_t:"
+enforces='SELinux enforces its policy, and files that are made in /root have the type [a-z_]*home'
+expect "--check knows the types of homes" "$(wheelbarrow install /opt/trial/plain.zip -d /root/site --check)" "$enforces"
+expect "--check in Python does, too" "$(python3 /opt/trial/plain.zip -d /root/site --check --bootstrap)" "$enforces"
+expect "--check has nothing against /srv" "$(wheelbarrow install /opt/trial/plain.zip -d /srv/other --check | grep -c SELinux)" '^0$'
 denials
 
 step "what doctor names"
-fix=$(finding $root selinux-label fix)
-sh -xc "$fix" 2>&1
-expect "static files are read" "$(status 80 static/style.css)" 200
+hint=$(finding $root selinux-label hint)
+sh -xc "$hint" 2>&1
+expect "static files of the site's user wait for the next deploy" "$(status 80 static/style.css)" 403
 expect "doctor is content" "$(wheelbarrow doctor --root $root)" 'nothing is wrong'
 step "what the guide names for the socket"
 semanage fcontext -a -t httpd_var_run_t '/run/mysite\.sock'
@@ -113,7 +117,7 @@ systemctl enable --quiet --now own.socket
 echo "exit code $?: $(tail -n 3 /tmp/said)"
 labels $own $own/current $own/current/python/bin/python3.11
 expect "doctor finds the bundled Python" "$(finding $own selinux-label what)" "$own/releases/1-[0-9a-f]*/python/bin has the type default_t"
-sh -xc "$(finding $own selinux-label fix)" 2>&1
+sh -xc "$(finding $own selinux-label hint)" 2>&1
 labels $own $own/current $own/current/python/bin/python3.11
 /opt/trial/own.zip deploy --root $own >/tmp/said 2>&1
 echo "exit code $?: $(tail -n 3 /tmp/said)"
@@ -123,32 +127,70 @@ systemctl stop own.socket own.service
 
 step "a restorecon that fails is reported"
 contexts=/etc/selinux/default/contexts/files/file_contexts
-mv $contexts /root/
+mkdir /root/contexts
+mv $contexts $contexts.bin /root/contexts/
 expect "a note has its reason" "$(wheelbarrow deploy /opt/trial/plain.zip --root /srv/plain)" 'note: .restorecon -R /srv/plain/releases/[^ ]*.: .*[Nn]o such file'
-mv /root/file_contexts $contexts
+mv /root/contexts/* ${contexts%/*}/
 
 step "fapolicyd, SELinux permissive: Debian's policy does not let fapolicyd watch files"
 root=/srv/plain
+# logged TEXT: waits until fapolicyd has written it since it was started.
+logged() {
+    for _ in $(seq 120); do
+        journalctl --quiet _SYSTEMD_INVOCATION_ID="$(systemctl show --property=InvocationID --value fapolicyd)" | grep -q "$1" && return
+        sleep 1
+    done
+    echo "fapolicyd does not log: $1"
+}
+# The page of the live release, by a server that runs as the user of the site.
+served() {
+    systemd-run --quiet --collect --unit=plain --uid=www-data $root/current/venv/bin/gunicorn app:application --bind 127.0.0.1:8000
+    for _ in $(seq 60); do
+        page 8000 | grep '^site' && break
+        systemctl --quiet is-active plain || { echo "no server runs"; break; }
+        sleep 1
+    done
+    systemctl --quiet stop plain 2>/dev/null
+}
 setenforce 0
 expect "doctor reads the mode" "$(wheelbarrow doctor --root $root)" 'SELinux is permissive'
 expect "doctor finds nothing while fapolicyd does not run" "$(finding $root fapolicyd what)" '^$'
+expect "the site is served while fapolicyd does not run" "$(served)" '^site 1 as'
 systemctl start fapolicyd
-sleep 10
+logged 'Starting to listen'
 cp /bin/true /srv/untrusted
-expect "fapolicyd refuses an untrusted program" "$(/srv/untrusted 2>&1; echo "exit code $?")" 'exit code 126'
-wheelbarrow doctor --root $root
-page 80
-/opt/trial/plain.zip deploy --root $root 2>&1 | tail -n 5
-wheelbarrow deploy /opt/trial/plain.zip --root $root 2>&1 | tail -n 8
-echo "allow perm=any all : dir=$root/releases/" >/etc/fapolicyd/rules.d/35-wheelbarrow.rules
-fagenrules --load
-sleep 5
-/opt/trial/plain.zip deploy --root $root 2>&1 | tail -n 5
-wheelbarrow deploy /opt/trial/plain.zip --root $root 2>&1 | tail -n 8
-page 80
+refused=$(setpriv --reuid=www-data --regid=www-data --clear-groups /srv/untrusted 2>&1; echo "exit code $?")
+expect "fapolicyd refuses an untrusted program" "$refused" 'exit code 126'
+expect "fapolicyd refuses the site" "$(served)" '^no server runs'
+refused=$(wheelbarrow deploy /opt/trial/plain.zip --root $root; echo "exit code $?")
+expect "--check knows it" "$(wheelbarrow install /opt/trial/plain.zip -d /srv/other --check)" 'fapolicyd runs, .* nothing in it names /srv/other'
+expect "a deploy is refused" "$refused" 'cannot be read by the user 33: a security policy of the host denies it'
+expect "the hint names doctor" "$refused" '^hint: .wheelbarrow doctor --root [^ ]*. reports fapolicyd'
+expect "nothing was switched" "$refused" '^exit code 11'
+refused=$(wheelbarrow deploy /opt/trial/own.zip --root /srv/own; echo "exit code $?")
+expect "a bundled Python is refused" "$refused" '/srv/own/releases/[^ ]*/venv/bin/python, cannot be started: Operation not permitted'
+expect "the hint names doctor" "$refused" '^hint: .wheelbarrow doctor --root [^ ]*. reports fapolicyd'
+
+step "the rule that doctor names"
+hint=$(finding $root fapolicyd hint)
+sh -xc "$(cut -d'`' -f2 <<<"$hint")" 2>&1
+logged 'Starting to listen'
+expect "a deploy ends well" "$(wheelbarrow deploy /opt/trial/plain.zip --root $root; echo "exit code $?")" '^exit code 0'
+expect "the site is served" "$(served)" '^site 1 as'
 expect "doctor is content" "$(finding $root fapolicyd what)" '^$'
-ausearch --message FANOTIFY --start recent 2>/dev/null | grep -o 'exe=[^ ]*\|resp=.*\|name=[^ ]*' | sort | uniq -c | sort -rn | head -20
-journalctl -u fapolicyd --no-pager | tail -n 20
+
+step "the files that doctor names"
+rm /etc/fapolicyd/rules.d/35-wheelbarrow.rules
+systemctl restart fapolicyd
+logged 'Starting to listen'
+expect "fapolicyd refuses the site without the rule" "$(served)" '^no server runs'
+wheelbarrow deploy /opt/trial/plain.zip --root $root --stage
+release=$(find $root/releases -maxdepth 1 -name '[0-9]*' -printf '%f\n' | sort -V | tail -n 1)
+sh -xc "$(cut -d'`' -f4 <<<"$hint")" 2>&1
+logged 'Updated'
+expect "the staged release is activated" "$(wheelbarrow activate "$release" --root $root; echo "exit code $?")" '^exit code 0'
+expect "it is live" "$(readlink $root/current)" "$release"
+expect "the site is served" "$(served)" '^site 1 as'
 
 step "done"
 [ "$failures" = 0 ]

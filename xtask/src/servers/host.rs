@@ -11,6 +11,7 @@ use crate::containers::images::{Images, output};
 
 /// How long anything in there may take, for `timeout`.
 const LIMIT: &str = "120";
+const INIT: &str = include_str!("init.sh");
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Host<'i> {
@@ -61,7 +62,7 @@ impl<'i> Host<'i> {
         for directory in machine.disks {
             run.args(["--volume", directory]);
         }
-        output(run.args([machine.image, "/sbin/init"]))?;
+        output(run.args([machine.image, "sh", "-c", INIT]))?;
         host.wait_until_up()?;
         Ok(host)
     }

@@ -75,9 +75,9 @@ impl Load {
 }
 
 impl Met {
-    /// Each page that came was of one version, code and dependency.
-    pub(crate) fn expect_whole(&self) -> Result<()> {
-        let mixed = self.pages.keys().find(|seen| ![1, 2].map(page).contains(*seen));
+    /// Each page that came was of one of these versions, code and dependency.
+    pub(crate) fn expect_whole(&self, versions: &[u32]) -> Result<()> {
+        let mixed = self.pages.keys().find(|seen| !versions.iter().any(|version| page(*version) == **seen));
         mixed.map_or(Ok(()), |mixed| bail!("a page was not of one version: {mixed}"))
     }
 
@@ -86,7 +86,7 @@ impl Met {
         if !self.failures.is_empty() {
             bail!("requests failed: {:?}", self.failures);
         }
-        self.expect_whole()?;
+        self.expect_whole(versions)?;
         let wanted: Vec<String> = versions.iter().map(|version| page(*version)).collect();
         if !self.pages.keys().eq(wanted.iter()) {
             bail!("saw {:?} and not {wanted:?}", self.pages);

@@ -17,15 +17,19 @@ pub(super) const UWSGI: &str = include_str!("configuration/uwsgi.ini");
 pub(super) const OWN_UWSGI: &str = include_str!("configuration/own-uwsgi.ini");
 pub(super) const APACHE: &str = include_str!("configuration/apache.conf");
 pub(super) const HUP: &str = include_str!("configuration/gunicorn-hup.service");
+pub(super) const OWN_PORT: &str = include_str!("configuration/granian.service");
 #[cfg(test)]
-pub(super) const CONFIGURATION: [(&str, &str); 5] = [
+pub(super) const CONFIGURATION: [(&str, &str); 6] = [
     ("nginx.conf", NGINX),
     ("uwsgi.ini", UWSGI),
     ("own-uwsgi.ini", OWN_UWSGI),
     ("apache.conf", APACHE),
     ("gunicorn-hup.service", HUP),
+    ("granian.service", OWN_PORT),
 ];
 
+/// Versions that work.
+pub(super) const GOOD: [u32; 2] = [1, 2];
 /// A version that cannot be imported, and one that answers 500 where a server runs it.
 pub(super) const CANNOT_BE_IMPORTED: u32 = 3;
 pub(super) const ANSWERS_500: u32 = 4;
@@ -41,9 +45,12 @@ pub(super) const FAILS: [u32; 4] = [12, 13, 14, 15];
 /// Of a service with a watchdog: one that reports, and one that stops to do so.
 pub(super) const REPORTS: u32 = 16;
 pub(super) const HANGS: u32 = 17;
-const KINDS: [(u32, &str); 17] = [
-    (1, "good"),
-    (2, "good"),
+/// Two that work, with other servers.
+pub(super) const GUNICORN_26: [u32; 2] = [18, 19];
+pub(super) const GRANIAN: [u32; 2] = [20, 21];
+const KINDS: [(u32, &str); 21] = [
+    (GOOD[0], "good"),
+    (GOOD[1], "good"),
     (CANNOT_BE_IMPORTED, "import"),
     (ANSWERS_500, "served"),
     (SERVICES[0], "services"),
@@ -59,6 +66,10 @@ const KINDS: [(u32, &str); 17] = [
     (FAILS[3], "migration"),
     (REPORTS, "reports"),
     (HANGS, "hangs"),
+    (GUNICORN_26[0], "gunicorn-26"),
+    (GUNICORN_26[1], "gunicorn-26"),
+    (GRANIAN[0], "granian"),
+    (GRANIAN[1], "granian"),
 ];
 
 pub(super) struct Versions {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::host::Host;
-use super::place::{APACHE, HUP, OWN_UWSGI, UWSGI};
+use super::place::{APACHE, GRANIAN, HUP, OWN_PORT, OWN_UWSGI, UWSGI};
 use super::{Load, Place};
 
 const DEPLOYS: u32 = 6;
@@ -35,10 +35,12 @@ fn switch_under_load(place: &Place<'_>, port: u16) -> Result<()> {
 }
 
 pub(super) fn gunicorn_in_place(host: &Host<'_>) -> Result<()> {
-    let place = first(host, "inplace")?;
+    let by_systemd = settings("kind = 'systemd'\nunit = 'inplace.service'\naction = 'reload'", 8003);
+    let place = Place::new(host, "inplace", &by_systemd)?;
     host.write("/etc/systemd/system/inplace.service", &place.adapt(HUP, 8003))?;
-    host.good("systemctl daemon-reload && systemctl start inplace")?;
-    place.settings(&settings("kind = 'systemd'\nunit = 'inplace.service'\naction = 'reload'", 8003))?;
+    host.good("systemctl daemon-reload && systemctl enable inplace 2>&1")?;
+    // The first deploy starts it.
+    place.deploy(1).expect(0, &[])?;
     switch_under_load(&place, 8003)?;
     // Any command does it as well.
     place.settings(&settings(
@@ -57,6 +59,24 @@ pub(super) fn gunicorn_in_place(host: &Host<'_>) -> Result<()> {
     place.expect_serving(1)?;
     println!("   another environment.json: refused, since the processes would not have it");
     host.good("systemctl stop inplace").map(drop)
+}
+
+/// It takes no socket from systemd, so requests are lost.
+pub(super) fn granian(host: &Host<'_>) -> Result<()> {
+    let place = Place::new(host, "granian", &settings("kind = 'systemd'\nunit = 'granian.service'", 8008))?;
+    host.write(
+        "/etc/systemd/system/granian.service",
+        &place.adapt(&OWN_PORT.replace("port 8000", "port 8008"), 8008),
+    )?;
+    host.good("systemctl daemon-reload && systemctl enable granian 2>&1")?;
+    place.switch(GRANIAN[0])?;
+    let load = Load::begin(host, "127.0.0.1:8008", RATE)?;
+    for version in GRANIAN.iter().cycle().skip(1).take(DEPLOYS as usize) {
+        place.switch(*version)?;
+    }
+    load.end()?.expect_whole(&GRANIAN)?;
+    place.expect_ailments("", &[])?;
+    host.good("systemctl stop granian").map(drop)
 }
 
 pub(super) fn uwsgi(host: &Host<'_>) -> Result<()> {
@@ -127,7 +147,7 @@ pub(super) fn mod_wsgi(host: &Host<'_>) -> Result<()> {
     for number in 1..=DEPLOYS {
         place.switch(1 + number % 2)?;
     }
-    load.end()?.expect_whole()?;
+    load.end()?.expect_whole(&[1, 2])?;
     place.expect_ailments("", &["graceful"])?;
     host.good(&format!("systemctl stop apache2; rm {site}")).map(drop)
 }

@@ -51,8 +51,12 @@ pub(super) fn services(host: &Host<'_>) -> Result<()> {
     let draining =
         host.good("systemctl list-units --plain --no-legend --state=deactivating 'mysite-worker@*'")?;
     println!("   {} workers of releases before finish their tasks", draining.lines().count());
+    let workers = "systemctl show --property=MainPID --value \"mysite-worker@$(basename $(readlink /srv/services/current)).*\"";
+    let before = host.good(workers)?;
     place.deploy(NO_WORKER).expect(13, &["the service `worker", "no_such_module", "is live again"])?;
     expect_each(host, &place, one)?;
+    // Nobody asked the old ones to end.
+    expect(host, workers, &before)?;
     place.deploy(NO_BEAT).expect(13, &["the service `beat`", "no_such_module", "is live again"])?;
     expect_each(host, &place, one)?;
     place.wheelbarrow("rollback").expect(0, &[])?;
@@ -78,6 +82,8 @@ pub(super) fn services(host: &Host<'_>) -> Result<()> {
     expect_each(host, &place, other)?;
     println!("   services that a release drops are gone, and back after a rollback");
 
+    come_back_to_busy_workers(host, &place, SERVICES)?;
+
     // They are there after a start of the machine.
     host.reboot()?;
     host.good("systemctl start redis-server")?;
@@ -90,6 +96,24 @@ pub(super) fn services(host: &Host<'_>) -> Result<()> {
     expect_each(host, &place, other)?;
     println!("   all of it is there after a start of the machine");
     host.good("systemctl stop mysite.target redis-server mysite-web.socket mysite-timer.timer").map(drop)
+}
+
+/// The second version is live. If it comes back while its workers still finish their tasks, they are not waited for.
+fn come_back_to_busy_workers(host: &Host<'_>, place: &Place<'_>, [one, other]: [u32; 2]) -> Result<()> {
+    host.good(
+        "cd $(readlink -f /srv/services/current)/mysite && ../venv/bin/python -c \
+         'from mysite.tasks import work; [work.delay(90000 + number, 45) for number in range(8)]' && sleep 2",
+    )?;
+    place.deploy(one).expect(0, &[])?;
+    place.wheelbarrow("rollback").expect(0, &["finishes its tasks, and starts again when they are done"])?;
+    expect_each(host, place, other)?;
+    let done = "for attempt in $(seq 400); do test $(ls /srv/services/shared/tasks/9000? | wc -l) -ge 8 && break; sleep 0.2; done; \
+                cat /srv/services/shared/tasks/9000? | wc -l";
+    expect(host, done, "8\n")?;
+    println!(
+        "   a rollback to workers that finish their tasks: it did not wait, and no task was lost or done twice"
+    );
+    Ok(())
 }
 
 /// What the services need, beside their root.

@@ -4,7 +4,8 @@ Every process of it can be told apart by asking it, without any proof: so the pr
 target. KIND is `good`, `import` (it cannot be imported), `served` (it answers in process, and 500 where a server runs it), or
 one with services: `services` (web, two workers of Celery, beat, a timer), `worker`, `beat` or `no-web` (that one does not
 start), `probe` (web answers 500), `hook` or `migration` (that one fails), `web` (nothing but web), `queues` (workers of huey,
-RQ, Django's tasks), `reports` (a process that reports to the watchdog), `hangs` (one that stops to do so).
+RQ, Django's tasks), `reports` (a process that reports to the watchdog), `hangs` (one that stops to do so), `gunicorn-26` or
+`granian` (good, with that server).
 """
 
 import os
@@ -113,7 +114,7 @@ probe = { path = "/", deadline = 30 }
 OTHERS = """
 [[release.service]]
 name = "worker"
-run = "celery --app %(worker)s worker --concurrency 4 --loglevel INFO"
+run = "sh ops/worker.sh"
 instances = 2
 handover = "drain"
 stop = { timeout = 60 }
@@ -291,19 +292,31 @@ def wheel(directory, number):
             file.writestr(path, text)
 
 
-def release(kind):
-    """What stands in `[release]`, and below it."""
+def modules(kind):
+    """What each service of a site imports."""
     values = {"web": "mysite.wsgi", "worker": "mysite.tasks", "beat": "mysite.tasks"}
     broken = {"worker": "worker", "beat": "beat", "no-web": "web"}
-    if kind in broken:
-        values[broken[kind]] = "mysite.no_such_module"
+    return dict(values, **({broken[kind]: "mysite.no_such_module"} if kind in broken else {}))
+
+
+def script_of_worker(kind):
+    """The guide's, for this site."""
+    with open(os.path.join(os.path.dirname(__file__), "configuration", "worker.sh")) as file:
+        text = file.read()
+    text = text.replace("-A mysite", "-A " + modules(kind)["worker"])
+    return text.replace(" worker -n", " worker --concurrency 4 --loglevel INFO -n")
+
+
+def release(kind):
+    """What stands in `[release]`, and below it."""
+    values = modules(kind)
     if kind == "queues":
         return QUEUES
     if kind == "web":
         return WEB % values
     if kind in ("reports", "hangs"):
         return WATCHED
-    if kind not in broken and kind not in ("services", "probe", "hook", "migration"):
+    if kind not in ("services", "worker", "beat", "no-web", "probe", "hook", "migration"):
         return ""
     begin = MIGRATION if kind == "migration" else ""
     return begin + (WEB + OTHERS) % values + (HOOK if kind == "hook" else "")
@@ -323,7 +336,8 @@ def main(directory, number, kind, system):
     write(os.path.join(directory, "mysite", "wsgi.py"), missing + "from mysite.page import application\n")
     write(os.path.join(directory, "mysite", "asgi.py"), missing + "from mysite.page import asgi as application\n")
     write(os.path.join(directory, "wheelbarrow.toml"), SETTINGS % values + release(kind))
-    requirements = ["dependency==%s" % number, "gunicorn", "markupsafe", "uvicorn", "uvicorn-worker"]
+    requirements = ["dependency==%s" % number, "markupsafe", "uvicorn", "uvicorn-worker"]
+    requirements.append({"gunicorn-26": "gunicorn<27", "granian": "granian"}.get(kind, "gunicorn"))
     if kind == "queues":
         requirements += ["huey", "redis", "rq", *queue_of_django(system)]
         package = os.path.join(directory, "mysite")
@@ -338,6 +352,7 @@ def main(directory, number, kind, system):
     elif release(kind):
         requirements.append("celery[redis]")
         write(os.path.join(directory, "mysite", "tasks.py"), TASKS.replace("%%", "%"))
+        write(os.path.join(directory, "ops", "worker.sh"), script_of_worker(kind))
     write(os.path.join(directory, "requirements.txt"), "\n".join(requirements) + "\n")
 
 

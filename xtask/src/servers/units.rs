@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::host::Host;
-use super::place::{ANSWERS_500, CANNOT_BE_IMPORTED, NGINX};
+use super::place::{ANSWERS_500, CANNOT_BE_IMPORTED, GOOD, GUNICORN_26, NGINX};
 use super::{Load, Place};
 
 /// As docs/measurements/benchmarks.md has it.
@@ -50,13 +50,19 @@ fn front(place: &Place<'_>) -> Result<()> {
     place.host.good("nginx -t -q 2>&1 && systemctl restart nginx && sleep 0.2").map(drop)
 }
 
-/// Version 1 serves; then 2, 1, 2 and so on under load, which must not notice.
-fn switch_under_load(place: &Place<'_>, address: &str, deploys: u32, rate: u32) -> Result<()> {
+/// The first of two versions serves; then the second, the first and so on under load, which must not notice.
+fn switch_under_load(
+    place: &Place<'_>,
+    versions: [u32; 2],
+    address: &str,
+    deploys: u32,
+    rate: u32,
+) -> Result<()> {
     let load = Load::begin(place.host, address, rate)?;
-    for number in 1..=deploys {
-        place.switch(1 + number % 2)?;
+    for version in versions.iter().cycle().skip(1).take(deploys as usize) {
+        place.switch(*version)?;
     }
-    load.end()?.expect_none_lost(&[1, 2])?;
+    load.end()?.expect_none_lost(&versions)?;
     println!("   {deploys} deploys under {rate} requests a second: no request lost");
     Ok(())
 }
@@ -71,7 +77,7 @@ pub(super) fn gunicorn(host: &Host<'_>) -> Result<()> {
         &place.adapt(NGINX, 80).replace("listen 80;", "listen 127.0.0.1:8080;"),
     )?;
     host.good("nginx -t -q && systemctl restart nginx")?;
-    switch_under_load(&place, FRONT, DEPLOYS, RATE)?;
+    switch_under_load(&place, GOOD, FRONT, DEPLOYS, RATE)?;
     let load = Load::begin(host, FRONT, RATE)?;
     place.wheelbarrow("rollback").expect(0, &[])?;
     place.expect_serving(2)?;
@@ -134,6 +140,20 @@ pub(super) fn gunicorn_uvicorn(host: &Host<'_>) -> Result<()> {
     asgi(host, "workers", "--server gunicorn-uvicorn")
 }
 
+pub(super) fn gunicorn_asgi(host: &Host<'_>) -> Result<()> {
+    own_workers(host, "own-asgi", GOOD)
+}
+
+/// The gunicorn before the newest.
+pub(super) fn gunicorn_26(host: &Host<'_>) -> Result<()> {
+    let place = place(host, "gunicorn26", "")?;
+    place.switch(GUNICORN_26[0])?;
+    switch_under_load(&place, GUNICORN_26, &place.socket(), FEW, RATE)?;
+    place.expect_ailments("", &[])?;
+    host.good("systemctl stop gunicorn26.socket gunicorn26.service")?;
+    own_workers(host, "asgi26", GUNICORN_26)
+}
+
 pub(super) fn uvicorn(host: &Host<'_>) -> Result<()> {
     asgi(host, "uvicorn", "--server uvicorn")
 }
@@ -156,12 +176,32 @@ pub(super) fn factories(host: &Host<'_>) -> Result<()> {
 }
 
 fn asgi(host: &Host<'_>, name: &str, server: &str) -> Result<()> {
+    let place = asgi_place(host, name, server, GOOD)?;
+    switch_under_load(&place, GOOD, FRONT, FEW, RATE)?;
+    end_asgi(&place, name)
+}
+
+fn asgi_place<'h>(host: &'h Host<'h>, name: &str, server: &str, versions: [u32; 2]) -> Result<Place<'h>> {
     let place = place(host, name, &format!("{server} --application mysite.asgi:application"))?;
-    place.switch(1)?;
+    place.switch(versions[0])?;
     front(&place)?;
-    switch_under_load(&place, FRONT, FEW, RATE)?;
+    Ok(place)
+}
+
+fn end_asgi(place: &Place<'_>, name: &str) -> Result<()> {
     place.expect_ailments("", &[])?;
-    host.good(&format!("systemctl stop nginx {name}.socket {name}.service")).map(drop)
+    place.host.good(&format!("systemctl stop nginx {name}.socket {name}.service")).map(drop)
+}
+
+/// gunicorn's own workers for ASGI lose requests when they end, behind nginx too.
+fn own_workers(host: &Host<'_>, name: &str, versions: [u32; 2]) -> Result<()> {
+    let place = asgi_place(host, name, "--server gunicorn-asgi", versions)?;
+    let load = Load::begin(host, FRONT, RATE)?;
+    for version in versions.iter().cycle().skip(1).take(FEW as usize) {
+        place.switch(*version)?;
+    }
+    load.end()?.expect_whole(&versions)?;
+    end_asgi(&place, name)
 }
 
 /// What a monitor is told.
