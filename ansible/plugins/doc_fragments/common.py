@@ -28,7 +28,7 @@ options:
     default: 60
   deploy_id:
     description:
-      - The name of the deploy of the fleet, one word of up to 100 ASCII characters, the same on all hosts.
+      - The id of the fleet's deploy, one word of up to 100 ASCII characters, the same on all hosts.
       - It is in the journal of the root (C(wheelbarrow history --json)).
     type: str
 """

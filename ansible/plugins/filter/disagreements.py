@@ -10,6 +10,8 @@ description:
     for each problem of one host.
   - Dependencies are compared between hosts with the same minor version of Python, since an artifact may have other dependencies for
     another Python.
+  - Hosts are compared by the SHA-256 of their environment.json, but no line contains it. A line names each host whose environment was not
+    compared, since the user on the host may not read environment.json.
 positional: _input
 options:
   _input:
@@ -39,12 +41,13 @@ def disagreements(hosts):
     lines = []
     for aspect in ASPECTS:
         # One artifact may have other dependencies for another Python.
-        for group in _by_python(hosts) if aspect == "dependencies" else [hosts]:
+        for group in _by_python(hosts) if aspect == "dependencies" else [_with_known(aspect, hosts)]:
             seen = {}
             for host in sorted(group):
                 seen.setdefault(_value(group[host], aspect), []).append(host)
             if len(seen) > 1:
-                lines.append("%s: %s" % (aspect, _told(seen)))
+                groups = sorted(seen.items(), key=lambda item: (-len(item[1]), item[1]))
+                lines.append("%s: %s" % (aspect, _told(_unnamed(groups) if aspect == "environment" else groups)))
                 lines += _packages(group) if aspect == "dependencies" else []
     for host in sorted(hosts):
         lines += ["%s: %s" % (host, problem) for problem in _problems(hosts[host])]
@@ -71,10 +74,27 @@ def _value(info, aspect):
     return value[:DIGITS] if value else "none"
 
 
-def _told(seen):
+def _with_known(aspect, hosts):
+    """The hosts of which that is known."""
+    return {host: info for host, info in hosts.items() if aspect != "environment" or not _is_hidden(info)}
+
+
+def _is_hidden(info):
+    return (info.get("fingerprint") or {}).get("environment_hidden", False)
+
+
+def _told(groups):
     """Those that most have come first."""
-    groups = sorted(seen.items(), key=lambda item: (-len(item[1]), item[1]))
     return "; ".join("%s %s %s" % (", ".join(names), "has" if len(names) == 1 else "have", value) for value, names in groups)
+
+
+def _unnamed(groups):
+    """Without the hash: who knows most of a file could confirm guesses of the rest by a few digits of it."""
+    told = []
+    for value, names in groups:
+        first = "the same" if len(names) > 1 else "one"
+        told.append(("none" if value == "none" else "another" if told else first, names))
+    return told
 
 
 def _packages(hosts):
@@ -102,6 +122,8 @@ def _problems(info):
     if info.get("live") is None:
         yield "no release is live"
         return
+    if _is_hidden(info):
+        yield "its environment was not compared, since the user may not read it: run it with become"
     serving = info["serving"]
     if serving["verdict"] != "nothing" and serving.get("id") != info["live"]["id"]:
         yield "its processes do not all run %s, which is live" % info["live"]["id"]

@@ -75,8 +75,11 @@ fingerprint:
       type: list
       elements: str
     environment:
-      description: The SHA-256 of its environment.json.
+      description: The SHA-256 of its environment.json; null without that file, and with RV(fingerprint.environment_hidden).
       type: str
+    environment_hidden:
+      description: Whether there is an environment.json that the user on the host may not read.
+      type: bool
     schema:
       description: The state of the database; null with O(schema=false).
       type: dict
@@ -108,7 +111,16 @@ interrupted:
   type: bool
 """
 
+import os
+
 from ansible_collections.wheelbarrow.deploy.plugins.module_utils.runner import Runner
+
+
+def _with_hidden(fingerprint, root):
+    """With whether there is an environment that this user may not read."""
+    path = os.path.join(root, "current", "environment.json")
+    hidden = fingerprint.get("environment") is None and os.path.exists(path) and not os.access(path, os.R_OK)
+    return dict(fingerprint, environment_hidden=hidden)
 
 
 def main():
@@ -130,6 +142,8 @@ def main():
     keys = ("live", "serving", "fingerprint", "last", "interrupted")
     more = {"services": status.get("services") or [], "singletons": status.get("singletons")}
     more.update((key, status[key]) for key in keys)
+    if more["fingerprint"]:
+        more["fingerprint"] = _with_hidden(more["fingerprint"], runner.root)
     runner.done(False, is_installed=True, releases=runner.run(["list"]), **more)
 
 

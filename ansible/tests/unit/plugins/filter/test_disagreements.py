@@ -30,7 +30,26 @@ def test_who_differs_in_what_is_told():
     assert lines[0] == "code: web1, web3 have aaaaaaaaaaaa; web2 has bbbbbbbbbbbb"
     assert lines[1].startswith("dependencies: web1, web2 have ")
     assert lines[2] == "dependencies: only web3 has psycopg==3"
-    assert disagreements({"a": info(), "b": info(environment=None)})[0].endswith("b has none")
+
+
+def test_no_digit_of_an_environment_is_told():
+    def lines(**environments):
+        return disagreements({host: info(environment=value) for host, value in environments.items()})
+
+    one, two = "1" * 64, "2" * 64
+    assert lines(a=one, b=one, c=two) == ["environment: a, b have the same; c has another"]
+    assert lines(a=one, b=two) == ["environment: a has one; b has another"]
+    assert lines(a=one, b=None) == ["environment: a has one; b has none"]
+    assert lines(a=None, b=None, c=one) == ["environment: a, b have none; c has another"]
+    assert lines(a=None, b=None) == []
+
+
+def test_an_environment_that_was_not_read_is_told():
+    hidden = info(environment=None)
+    hidden["fingerprint"]["environment_hidden"] = True
+    line = "%s: its environment was not compared, since the user may not read it: run it with become"
+    assert disagreements({"a": hidden, "b": hidden}) == [line % "a", line % "b"]
+    assert disagreements({"a": hidden, "b": info()}) == [line % "a"]
 
 
 def test_hosts_with_other_pythons_may_have_other_dependencies():

@@ -124,6 +124,24 @@ def test_a_bare_host_can_be_asked_what_would_be(bare):
     assert result["failed"] and "wheelbarrow.deploy.program" in result["hint"]
 
 
+def test_an_environment_that_the_user_may_not_read_is_told(host, monkeypatch):
+    def is_hidden(digest):
+        host.says("status", dict(status(), fingerprint={"code": "c", "environment": digest}))
+        host.says("list", [])
+        fingerprint = host.run(release_info.main)["fingerprint"]
+        assert (fingerprint["code"], fingerprint["environment"]) == ("c", digest)
+        return fingerprint["environment_hidden"]
+
+    assert not is_hidden(None)
+    path = host.root / "current" / "environment.json"
+    path.parent.mkdir()
+    path.write_text("{}")
+    assert not is_hidden(None) and not is_hidden("e")
+    # Root may read everything.
+    monkeypatch.setattr(release_info.os, "access", lambda asked, _mode: asked != str(path))
+    assert is_hidden(None) and not is_hidden("e")
+
+
 def test_migrations_run_once(host):
     answer = {"is_changed": True, "migrations": ["news.0002"], "irreversible": [], "commands": ["x"]}
     host.says("migrate", answer)
