@@ -5,6 +5,7 @@
 //! and the proof is compared with it. What the guide `docs/guides/servers.md` shows are the files that are used here.
 //! Load goes to the container's own loopback; it has no other network.
 
+mod apache;
 mod bad;
 pub(crate) mod host;
 pub(crate) mod load;
@@ -35,7 +36,7 @@ const PACKAGES: &str = "systemd-sysv,dbus,python3,procps,nginx-light,uwsgi-core,
 type Scene = (&'static str, fn(&Host) -> Result<()>);
 
 /// In this order, each with a root of its own.
-const SCENES: [Scene; 18] = [
+const SCENES: [Scene; 19] = [
     ("gunicorn by socket unit, nginx in front", units::gunicorn),
     ("releases that fail behind a socket unit", units::failing),
     ("gunicorn with workers of uvicorn's, by socket unit", units::gunicorn_uvicorn),
@@ -51,7 +52,8 @@ const SCENES: [Scene; 18] = [
     ("granian, restarted", plain::granian),
     ("uWSGI, by itself and with an emperor", plain::uwsgi),
     ("uWSGI of the site's own virtualenv", plain::uwsgi_of_the_site),
-    ("Apache's mod_wsgi in daemon mode, touched and graceful", plain::mod_wsgi),
+    ("Apache's mod_wsgi in daemon mode, touched and graceful", apache::mod_wsgi),
+    (apache::OF_PYPI, apache::mod_wsgi_of_pypi),
     ("set-ups of gunicorn that do not run a new release", bad::gunicorn),
     ("set-ups of uWSGI, Apache and systemd that do not run a new release", bad::others),
 ];
@@ -83,6 +85,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let image = format!("localhost/wheelbarrow-test-servers:{suite}-2");
     images.make_system(&place, suite, &image, PACKAGES)?;
     let versions = Versions::build(&place, system, deploys.is_some())?;
+    let is_wanted = |title: &str| match wanted {
+        [] => title != apache::OF_PYPI,
+        parts => parts.iter().any(|part| title.contains(part.as_str())),
+    };
+    if is_wanted(apache::OF_PYPI) {
+        apache::build_module(&versions, &images, &place, suite, system)?;
+    }
     let mounts = [
         (versions.directory.clone(), "/artifacts"),
         (versions.wheelbarrow.clone(), "/usr/bin/wheelbarrow"),
@@ -100,8 +109,6 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         return twenty::many(&host, deploys);
     }
     let mut failed = Vec::new();
-    let is_wanted =
-        |title: &str| wanted.is_empty() || wanted.iter().any(|part| title.contains(part.as_str()));
     for (title, scene) in SCENES.into_iter().filter(|(title, _)| is_wanted(title)) {
         println!("\n-- {title}");
         if let Err(error) = scene(&host) {
@@ -111,6 +118,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     if !failed.is_empty() {
         bail!("{} of the servers failed: {}", failed.len(), failed.join("; "));
+    }
+    if wanted.is_empty() {
+        println!("skipped: {}, which takes a compiler; name it to run it", apache::OF_PYPI);
     }
     println!("\nservers: all did what docs/guides/servers.md says");
     Ok(())

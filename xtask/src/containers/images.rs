@@ -90,7 +90,7 @@ impl Images {
         command
     }
 
-    pub(super) fn configure(&self, command: &mut Command) {
+    pub(crate) fn configure(&self, command: &mut Command) {
         if let Some(path) = &self.configuration {
             command.env("CONTAINERS_CONF", path);
         }

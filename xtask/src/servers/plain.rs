@@ -3,11 +3,11 @@
 use anyhow::Result;
 
 use super::host::Host;
-use super::place::{APACHE, GRANIAN, HUP, OWN_PORT, OWN_UWSGI, UWSGI};
+use super::place::{GRANIAN, HUP, OWN_PORT, OWN_UWSGI, UWSGI};
 use super::{Load, Place};
 
-const DEPLOYS: u32 = 6;
-const RATE: u32 = 100;
+pub(super) const DEPLOYS: u32 = 6;
+pub(super) const RATE: u32 = 100;
 
 /// For what listens on a port.
 pub(super) fn settings(server: &str, port: u16) -> String {
@@ -22,7 +22,7 @@ pub(super) fn first<'h>(host: &'h Host<'h>, name: &str) -> Result<Place<'h>> {
     Ok(place)
 }
 
-fn switch_under_load(place: &Place<'_>, port: u16) -> Result<()> {
+pub(super) fn switch_under_load(place: &Place<'_>, port: u16) -> Result<()> {
     place.host.wait_for_port(port)?;
     place.switch(1)?;
     let load = Load::begin(place.host, &format!("127.0.0.1:{port}"), RATE)?;
@@ -130,24 +130,4 @@ pub(super) fn uwsgi_of_the_site(host: &Host<'_>) -> Result<()> {
     place.expect_ailments("", &["uwsgi-binary"])?;
     println!("   without binary-path: the new release by the program of an old one");
     host.good(&format!("systemctl stop own-uwsgi; rm {file}")).map(drop)
-}
-
-pub(super) fn mod_wsgi(host: &Host<'_>) -> Result<()> {
-    let place = first(host, "apache")?;
-    let site = "/etc/apache2/sites-enabled/apache.conf";
-    host.write(site, &place.adapt(APACHE, 8006))?;
-    host.good("systemctl restart apache2")?;
-    let script = format!("{}/current/mysite/mysite/wsgi.py", place.root());
-    place.settings(&settings(&format!("kind = 'touch'\npath = '{script}'"), 8006))?;
-    switch_under_load(&place, 8006)?;
-    place.expect_ailments("", &[])?;
-    // A graceful restart of all of Apache ends its daemon processes at once: the right release serves, and requests fail.
-    place.settings(&settings("kind = 'command'\ncommand = 'apache2ctl graceful'", 8006))?;
-    let load = Load::begin(host, "127.0.0.1:8006", RATE)?;
-    for number in 1..=DEPLOYS {
-        place.switch(1 + number % 2)?;
-    }
-    load.end()?.expect_whole(&[1, 2])?;
-    place.expect_ailments("", &["graceful"])?;
-    host.good(&format!("systemctl stop apache2; rm {site}")).map(drop)
 }
