@@ -82,6 +82,7 @@ fn examine_on(root: &Root, machine: &Path, labels: &dyn Labels) -> Result<Doctor
         Err(ReleaseError::Untrusted { .. }) => None,
         settings => settings?,
     };
+    findings.extend(settings.as_ref().and_then(|settings| files::reload(&settings.server)));
     let real = fs_err::canonicalize(root.path()).map_err(ReleaseError::io("find", root.path()))?;
     let site = JudgedSite { root, real, settings, live, variables };
     judge_probe(&site, &mut findings);

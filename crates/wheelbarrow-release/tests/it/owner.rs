@@ -65,6 +65,26 @@ fn root_does_not_run_a_python_of_the_sites_user() {
 }
 
 #[test]
+fn a_program_of_another_user_that_reloads_is_found() {
+    let Some(place) = place() else { return };
+    place.deploy(&place.artifact("1", "")).unwrap();
+    let program = place.directory.path().join("reload.sh");
+    fs::write(&program, "").unwrap();
+    let settings = format!("[release.server]\nkind = 'command'\ncommand = '{}'\n", program.display());
+    fs::write(place.shared().join("wheelbarrow.toml"), settings).unwrap();
+    let find = || {
+        let found = doctor::examine(&place.root()).unwrap().findings;
+        found.into_iter().find(|found| found.rule == "untrusted-file")
+    };
+    assert_eq!(find(), None);
+    chown(&program, Some(OWNER), None).unwrap();
+    let found = find().unwrap();
+    assert_eq!(Path::new(&found.place), program);
+    assert!(found.what.contains("belongs to the user 4321, so root does not run it"), "{}", found.what);
+    assert_eq!(place.deploy(&place.artifact("2", "")).unwrap_err().exit_code(), 8);
+}
+
+#[test]
 fn the_hash_of_an_environment_is_for_who_may_read_it() {
     let Some(place) = place() else { return };
     let root = place.root();

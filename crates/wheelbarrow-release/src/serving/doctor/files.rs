@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use rustix::fs::FileType;
+use wheelbarrow_artifact::release::Server;
 use wheelbarrow_base::{Explain, as_user, beneath, read_limited};
 use wheelbarrow_wheel::order;
 
@@ -164,6 +165,23 @@ pub(super) fn python(release: &CompleteRelease) -> Option<Finding> {
         place: receipt.python().display().to_string(),
         what: format!("{error}, so `env` cannot make a release of the live one"),
         hint: error.hint().unwrap_or_default(),
+    })
+}
+
+/// A program that reloads the server, which root does not run since the site's user could write it.
+pub(super) fn reload(server: &Server) -> Option<Finding> {
+    let Server::Command { command } = server else { return None };
+    let program = command.program();
+    Some(Finding {
+        rule: rule::UNTRUSTED_FILE,
+        what: format!(
+            "{}, so root does not run it, and every deploy is refused",
+            trusted_python::foreign_command(program)?
+        ),
+        place: program.to_owned(),
+        hint: format!(
+            "`runuser -u USER -- {program}` as the command of the server, or give the program to root"
+        ),
     })
 }
 
