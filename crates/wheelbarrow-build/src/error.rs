@@ -9,6 +9,7 @@ use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_base::{Exit, Explain, FsError};
 use wheelbarrow_http::{HttpError, redact};
 
+use crate::failed_build::build_hint;
 use crate::network;
 use crate::place::shown;
 
@@ -448,59 +449,4 @@ fn wrong_python_hint(stderr: &str) -> Option<String> {
         "the requirements must support every target Python: name another Python, {flag}, or allow versions of the package \
          that support the lowest one; requires-python in pyproject.toml limits the Pythons of uv.lock"
     ))
-}
-
-/// Reads the log's last lines for what people lack most often.
-fn build_hint(last_lines: &str, log: &Path) -> String {
-    let is_fatal =
-        |name: &str| last_lines.lines().any(|line| line.contains("fatal error") && line.contains(name));
-    let lacks = if is_fatal("Python.h") {
-        "the headers of this Python are missing (package python3-dev or python3-devel)"
-    } else if [
-        "gcc' failed: No such file",
-        "unable to execute",
-        "No such file or directory: 'gcc'",
-        "command 'cc'",
-    ]
-    .iter()
-    .any(|sign| last_lines.contains(sign))
-    {
-        "a C compiler is missing (package build-essential or gcc)"
-    } else if last_lines.contains("cargo") || last_lines.contains("rustc") {
-        "it may need Rust: https://rustup.rs"
-    } else if last_lines.contains("fatal error:") && last_lines.contains(".h") {
-        "a library's headers are missing (a -dev or -devel package)"
-    } else if last_lines.contains("_config") || last_lines.contains("pkg-config") {
-        "a library's headers and its config program are missing (a -dev or -devel package)"
-    } else if network::failed_uv(last_lines) {
-        "the network or an index failed"
-    } else if last_lines.lines().any(|line| line.contains(".c:") && line.contains(": error: ")) {
-        "its C code does not fit this Python or a library: take another version of the package, or another Python"
-    } else {
-        "the package could not be built"
-    };
-    format!("{lacks}; the full log is {}", log.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hint_names_what_the_compiler_lacks() {
-        let hint = |lines: &str| build_hint(lines, Path::new("/x.log"));
-        for lines in [
-            "a.c:1:10: fatal error: Python.h: No such file or directory",
-            "fatal error: 'Python.h' file not found",
-        ] {
-            assert!(hint(lines).contains("the headers of this Python are missing"), "{lines}");
-        }
-        let lines = "In file included from /usr/include/python3.13/Python.h:64:\n\
-                     a/parser.c:99:27: error: too few arguments to function '_PyLong_AsByteArray'\n\
-                     /usr/include/python3.13/cpython/longobject.h:111:17: note: declared here";
-        assert!(hint(lines).starts_with("its C code does not fit this Python"), "{}", hint(lines));
-        assert!(
-            hint("a.c:3:10: fatal error: lber.h: No such file").contains("a library's headers are missing")
-        );
-    }
 }

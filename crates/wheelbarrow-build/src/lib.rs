@@ -14,6 +14,7 @@ mod collect;
 pub mod container;
 pub mod difference;
 mod error;
+mod failed_build;
 pub mod fetch;
 pub mod gather;
 pub mod inputs;

@@ -13,6 +13,7 @@ mod check_out;
 mod contained;
 mod git;
 mod here;
+mod repository;
 mod unpacked_tree;
 
 pub use builder::{Builder, BuiltWheel};

@@ -133,6 +133,15 @@ def is_django():
     return settings is not None and settings.configured
 
 
+def named(message):
+    """What a finding is about, as Django prints it; many findings have the same text."""
+    about = getattr(message, "obj", None)
+    if about is None:
+        return ""
+    meta = getattr(about, "_meta", None)
+    return "%s: " % (about if meta is None else getattr(meta, "label", about))
+
+
 def ask_django(install):
     said = {"checks": [], "migrations": [], "irreversible": [], "applied": [], "unknown": None, "broken": None}
     said["inside"] = []
@@ -143,7 +152,7 @@ def ask_django(install):
         django.setup()
         for message in checks.run_checks(include_deployment_checks=True):
             if not message.is_silenced():
-                text = " ".join(str(message.msg).split())
+                text = " ".join((named(message) + str(message.msg)).split())
                 said["checks"].append({"level": message.level, "id": message.id or "", "message": text})
     except Exception as error:
         traceback.print_exc()

@@ -223,8 +223,8 @@ impl Builder<'_> {
                 }
             }
             // Built from a copy: backends leave build/ and *.egg-info behind, and take up what they find there.
-            DistributionSource::Directory { path, .. } => unpacked_tree::copy(path, &directory)?,
-            DistributionSource::Project(project) => unpacked_tree::copy_of(project, &directory)?,
+            DistributionSource::Directory { path, .. } => return unpacked_tree::copy(path, &directory),
+            DistributionSource::Project(project) => return unpacked_tree::copy_of(project, &directory),
             DistributionSource::Archive { download, .. } | DistributionSource::Wheel(download) => {
                 return Err(Error::Offline { missing: vec![download.filename.clone()] });
             }

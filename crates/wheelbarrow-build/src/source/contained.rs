@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::printable_line;
 
 use super::builder::{Builder, only_directory, package, subdirectory_in};
+use super::repository;
 use crate::bootstrap;
 use crate::cache::CacheEntry;
 use crate::container::{BuildRoom, WORK};
@@ -197,8 +198,7 @@ impl ContainedBuild<'_> {
 
     /// Runs `backend.py`; a failure is one of the build.
     fn python(&self, arguments: &[&str]) -> Result<()> {
-        let repository = self.work_directory.join("source/.git");
-        let repository = repository.is_symlink().then(|| fs::read_link(&repository).ok()).flatten();
+        let repository = repository::needed(&self.work_directory.join("source"));
         let script = there("backend.py");
         let arguments: Vec<&str> = ["-I", script.as_str()].iter().chain(arguments).copied().collect();
         let output = self.room.python(self.work_directory, repository.as_deref(), &arguments)?;

@@ -1,11 +1,12 @@
 //! The digest of a source directory: names, modes and contents of its files.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 use wheelbarrow_artifact::manifest::Sha256;
 
+use super::repository;
 use crate::cache::hash_file;
 use crate::own::ProjectTree;
 use crate::project::{FileContent, ProjectFile};
@@ -38,10 +39,9 @@ pub(super) fn digest(directory: &Path) -> Result<Sha256> {
     Ok(Sha256::of(&text))
 }
 
-/// Copies what [`digest`] looks at. Links are copied as links. A repository is linked to, because backends make versions
-/// of its tags.
-pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
-    link_repository(from, to)?;
+/// Copies what [`digest`] looks at, to where [`repository::place`] puts it in `to`. Links are copied as links.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
+    let to = repository::place(from, to)?;
     for entry in walk(from) {
         let entry = entry?;
         let place = to.join(entry.path().strip_prefix(from).unwrap_or(entry.path()));
@@ -55,7 +55,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
             fs_err::copy(path, &place).map_err(Error::io("copy", path))?;
         }
     }
-    Ok(())
+    Ok(to)
 }
 
 /// The digest of the project's files, as [`digest`] makes it of a directory.
@@ -72,11 +72,11 @@ pub(super) fn digest_of(project: &ProjectTree) -> Result<Sha256> {
 }
 
 /// Copies what [`digest_of`] looks at, as [`copy`] does.
-pub(super) fn copy_of(project: &ProjectTree, to: &Path) -> Result<()> {
-    link_repository(&project.root, to)?;
+pub(super) fn copy_of(project: &ProjectTree, to: &Path) -> Result<PathBuf> {
+    let to = repository::place(&project.root, to)?;
     for ProjectFile { path, source, content } in &project.files {
         let place = to.join(path);
-        let parent = place.parent().unwrap_or(to);
+        let parent = place.parent().unwrap_or(&to);
         fs_err::create_dir_all(parent).map_err(Error::io("make", parent))?;
         match content {
             FileContent::File { .. } => {
@@ -87,18 +87,7 @@ pub(super) fn copy_of(project: &ProjectTree, to: &Path) -> Result<()> {
             }
         }
     }
-    Ok(())
-}
-
-/// Makes the directory `to`, with a link to the repository of `from`.
-fn link_repository(from: &Path, to: &Path) -> Result<()> {
-    fs_err::create_dir_all(to).map_err(Error::io("make", to))?;
-    let (repository, link) = (from.join(".git"), to.join(".git"));
-    if repository.is_dir() {
-        let repository = repository.canonicalize().map_err(Error::io("find", &repository))?;
-        fs_err::os::unix::fs::symlink(repository, &link).map_err(Error::io("link", &link))?;
-    }
-    Ok(())
+    Ok(to)
 }
 
 /// Entries in the order of their names, without what is passed over.

@@ -173,12 +173,13 @@ impl fmt::Display for CheckFault {
                 "`[release.check]` sets the path, and `[release.timeouts] check` the seconds"
             }
             Self::Django { .. } => {
-                "`wheelbarrow exec --release ID -- django-admin check --deploy` shows all findings, \
-                 `[release.check] allow = [\"ID=reason\"]` accepts some"
+                "`django-admin check --deploy` by `wheelbarrow exec --release` shows all findings, \
+                 `[release.check] allow = [\"security.W004=reason\"]` accepts one"
             }
             Self::Status { raised: Some(error), .. } => cause(error),
             Self::Status { status: 400, .. } => {
-                "Django refuses hosts that ALLOWED_HOSTS does not name: `[release.check] host` sets the host"
+                "Django refuses hosts that ALLOWED_HOSTS does not name: `[release.check] host` sets the host; \
+                 `path` selects another page"
             }
             Self::Status { status: 500.., .. } => {
                 "the application failed: its own log has the reason; \
@@ -195,8 +196,14 @@ impl fmt::Display for CheckFault {
 fn cause(error: &str) -> &'static str {
     let name = error.split([':', ' ']).next().unwrap_or_default();
     match name.rsplit('.').next().unwrap_or_default() {
+        // Up to Python 3.11 venv installs setuptools, which a release has only if it is required.
+        "ModuleNotFoundError" if ["pkg_resources", "distutils"].iter().any(|name| error.contains(name)) => {
+            "add `setuptools<81` to the requirements: it brings this module"
+        }
         "ModuleNotFoundError" => "is the module in the code, or its package among the requirements?",
-        "ImproperlyConfigured" | "KeyError" => "is a setting missing in ROOT/shared/environment.json?",
+        "ImproperlyConfigured" | "KeyError" | "ValidationError" | "UndefinedValueError" => {
+            "is a setting missing in ROOT/shared/environment.json?"
+        }
         "OperationalError" | "ConnectionRefusedError" | "ConnectionError" | "gaierror" => {
             "is the service running, and its address in ROOT/shared/environment.json right?"
         }

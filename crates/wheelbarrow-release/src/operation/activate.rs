@@ -338,7 +338,8 @@ fn make_live(
     };
     engine::begin(&job)?;
     engine::run(&mut job, steps)?;
-    left.inspect(|note| job.progress().note(note));
+    let written = not_shared::note_written(root, previous.as_ref(), &id);
+    left.iter().chain(&written).for_each(|note| job.progress().note(note));
     let (changes, milliseconds) = (job.changes(), milliseconds(begun.elapsed()));
     let unproved = job.done.unproved;
     Ok(Activated { root: root.path().to_path_buf(), id, previous, milliseconds, changes, unproved })

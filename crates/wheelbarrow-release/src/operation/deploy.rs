@@ -282,6 +282,10 @@ fn make(
     job.done.phases.push((Phase::Preflight.to_string(), looked));
     let rest = engine::run(&mut job, steps)?;
     answer(job.release()?.clone(), job.changes());
+    if options.until == DeployExtent::Live {
+        not_shared::note_written(locked.root, job.previous.as_ref(), &job.id)
+            .inspect(|note| job.progress().note(note));
+    }
     Ok(engine::tidy(&mut job, rest))
 }
 

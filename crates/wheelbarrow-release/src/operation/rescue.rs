@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use wheelbarrow_base::beneath::Directory;
 
 use crate::operation::recovery;
 use crate::root::operator::Operator;
@@ -41,8 +40,8 @@ pub fn rescue(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<Re
 
 /// The files that [`rescue`] would copy, paths below the release.
 pub fn plan_rescue(root: &Root, id: &ReleaseId) -> Result<Vec<PathBuf>, ReleaseError> {
-    let (mut files, path) = (written(root, id)?, root.release(id));
-    let release = Directory::open(&path).map_err(ReleaseError::io("open", &path))?;
+    let mut files = written(root, id)?;
+    let release = rescued::open_release(root, id)?;
     files.retain(|path| !release.stat_at(path).is_ok_and(|stat| is_link(&stat)));
     Ok(files)
 }

@@ -7,6 +7,7 @@
 //!
 //! A copy is complete or absent: it is made under another name, synced and renamed.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -72,8 +73,7 @@ pub(crate) fn copy(
     let copied = (|| {
         let (to, _) =
             rescued.make(OsStr::new(&new), PRIVATE).map_err(ReleaseError::io("make the directory", &path))?;
-        let from = root.release(id);
-        let from = Directory::open(&from).map_err(ReleaseError::io("open", &from))?;
+        let from = open_release(root, id)?;
         let copied = copy_all(locked, &from, &to, files, &path)?;
         rustix::fs::syncfs(&to).map_err(ReleaseError::errno("sync", &path))?;
         rescued
@@ -104,6 +104,12 @@ pub(crate) fn forget_unfinished(locked: &LockedRoot<'_>) {
             trash::note(locked, &error);
         }
     }
+}
+
+/// A release, without what the site's user may have mounted in it.
+pub(crate) fn open_release(root: &Root, id: &ReleaseId) -> Result<Directory, ReleaseError> {
+    let path = root.release(id);
+    Ok(Directory::open(&path).map_err(ReleaseError::io("open", &path))?.on_one_mount())
 }
 
 fn unfinished(name: &str) -> String {
@@ -143,12 +149,13 @@ fn copy_all(
     shown: &Path,
 ) -> Result<CopiedData, ReleaseError> {
     let mut copied = CopiedData::default();
+    let mut names = BTreeMap::new();
     for path in files {
         if locked.operator.progress.is_cancelled() {
             return Err(ReleaseError::Cancelled);
         }
         let name = path.to_string_lossy().into_owned();
-        match copy_file(from, to, path) {
+        match copy_file(from, to, path, &mut names) {
             Ok(Some(bytes)) => {
                 copied.files += 1;
                 copied.bytes += bytes;
@@ -171,8 +178,14 @@ pub(crate) fn is_link(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
 }
 
-/// How many bytes the file has; none of a link, which is not copied.
-fn copy_file(from: &Directory, to: &Directory, path: &Path) -> io::Result<Option<u64>> {
+/// How many bytes the file has; none of a link, which is not copied. A file with several names is copied once: `names` has the
+/// device and inode of such a file, and the path of its copy.
+fn copy_file(
+    from: &Directory,
+    to: &Directory,
+    path: &Path,
+    names: &mut BTreeMap<(u64, u64), PathBuf>,
+) -> io::Result<Option<u64>> {
     let (Some(name), false) = (path.file_name(), path.as_os_str().as_encoded_bytes().ends_with(b"/")) else {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
@@ -186,7 +199,7 @@ fn copy_file(from: &Directory, to: &Directory, path: &Path) -> io::Result<Option
     }
     let source = above.file(name)?;
     let (stat, above) = (rustix::fs::fstat(&source)?, above.stat()?);
-    let (mut from, mut to) = (from.sub("")?, to.sub("")?);
+    let (mut from, all, mut to) = (from.sub("")?, to, to.sub("")?);
     if stat.st_nlink > 1 && is_anothers(&stat, &above) {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
@@ -205,6 +218,11 @@ fn copy_file(from: &Directory, to: &Directory, path: &Path) -> io::Result<Option
         }
         to = made;
     }
+    let inode = (stat.st_dev, stat.st_ino);
+    if let Some(first) = names.get(&inode) {
+        to.link(&all.file(first)?, name)?;
+        return Ok(Some(0));
+    }
     let target = to.create(name, 0o600)?;
     copy_data(&source, &target, stat.st_size.unsigned_abs())?;
     give(target.as_fd(), &stat)?;
@@ -212,6 +230,9 @@ fn copy_file(from: &Directory, to: &Directory, path: &Path) -> io::Result<Option
     rustix::fs::fchmod(&target, Mode::from_raw_mode(stat.st_mode & 0o777))?;
     let written = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
     rustix::fs::futimens(&target, &Timestamps { last_access: written, last_modification: written })?;
+    if stat.st_nlink > 1 {
+        names.insert(inode, path.to_path_buf());
+    }
     Ok(Some(stat.st_size.unsigned_abs()))
 }
 
@@ -270,6 +291,39 @@ mod tests {
         (place, from, to)
     }
 
+    fn copy_one(from: &Directory, to: &Directory, path: &str) -> io::Result<Option<u64>> {
+        copy_file(from, to, Path::new(path), &mut BTreeMap::new())
+    }
+
+    #[test]
+    fn a_file_with_several_names_is_copied_once() {
+        let (place, from, to) = place();
+        fs::create_dir(place.path().join("from/a")).unwrap();
+        fs::write(place.path().join("from/a/one"), "data").unwrap();
+        fs::hard_link(place.path().join("from/a/one"), place.path().join("from/two")).unwrap();
+        let mut names = BTreeMap::new();
+        for (path, bytes) in [("a/one", 4), ("two", 0)] {
+            assert_eq!(copy_file(&from, &to, Path::new(path), &mut names).unwrap(), Some(bytes));
+        }
+        let inode = |path: &str| fs::metadata(place.path().join("to").join(path)).unwrap().ino();
+        assert_eq!(inode("a/one"), inode("two"));
+    }
+
+    #[test]
+    fn a_file_system_that_is_mounted_during_the_copy_is_not_entered() {
+        let (place, _, to) = place();
+        let (root, id) = (Root::at(place.path()), "1-1a2b3c4d".parse().unwrap());
+        let data = root.release(&id).join("data");
+        fs::create_dir_all(&data).unwrap();
+        let Some(_mount) = wheelbarrow_testing::mounts::SilentMount::at(&data) else { return };
+        let from = open_release(&root, &id).unwrap();
+        let kinds = wheelbarrow_testing::mounts::in_time(move || {
+            let copied = copy_one(&from, &to, "data/file").unwrap_err().kind();
+            (copied, from.stat_at("data").unwrap_err().kind())
+        });
+        assert_eq!(kinds, (io::ErrorKind::ResourceBusy, io::ErrorKind::ResourceBusy));
+    }
+
     #[test]
     fn a_copy_has_the_bytes_the_mode_and_the_holes() {
         let (place, from, to) = place();
@@ -281,7 +335,7 @@ mod tests {
         file.write_all(b"end").unwrap();
         file.set_len(1 << 40).unwrap();
         fs::set_permissions(&original, PermissionsExt::from_mode(0o4640)).unwrap();
-        assert_eq!(copy_file(&from, &to, Path::new("a/b")).unwrap(), Some(1 << 40));
+        assert_eq!(copy_one(&from, &to, "a/b").unwrap(), Some(1 << 40));
         let copied = fs::metadata(&copy).unwrap();
         assert_eq!((copied.mode() & 0o7777, copied.len()), (0o640, 1 << 40));
         assert!(copied.blocks() < 1 << 12, "{} blocks", copied.blocks());
@@ -307,13 +361,13 @@ mod tests {
         fs::create_dir(&directory).unwrap();
         fs::write(&secret, "root's").unwrap();
         fs::hard_link(&secret, directory.join("b")).unwrap();
-        assert!(copy_file(&from, &to, Path::new("a/b")).is_ok(), "linked by root");
+        assert!(copy_one(&from, &to, "a/b").is_ok(), "linked by root");
         fs::remove_dir_all(place.path().join("to/a")).unwrap();
         std::os::unix::fs::chown(&directory, Some(65_534), Some(65_534)).unwrap();
-        assert!(copy_file(&from, &to, Path::new("a/b")).is_err());
+        assert!(copy_one(&from, &to, "a/b").is_err());
         assert_eq!(fs::read_dir(place.path().join("to")).unwrap().count(), 0);
         std::os::unix::fs::chown(directory.join("b"), Some(65_534), None).unwrap();
-        assert!(copy_file(&from, &to, Path::new("a/b")).is_ok(), "a file of the site's user");
+        assert!(copy_one(&from, &to, "a/b").is_ok(), "a file of the site's user");
     }
 
     #[test]
@@ -329,10 +383,10 @@ mod tests {
         link(&secret.join("key"), "file");
         let pipe = place.path().join("from/pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-        assert!(copy_file(&from, &to, Path::new("directory/key")).is_err());
-        assert!(copy_file(&from, &to, Path::new("pipe")).is_err());
-        assert!(copy_file(&from, &to, Path::new("closed/")).is_err());
-        assert_eq!(copy_file(&from, &to, Path::new("file")).unwrap(), None);
+        assert!(copy_one(&from, &to, "directory/key").is_err());
+        assert!(copy_one(&from, &to, "pipe").is_err());
+        assert!(copy_one(&from, &to, "closed/").is_err());
+        assert_eq!(copy_one(&from, &to, "file").unwrap(), None);
         assert_eq!(fs::read_dir(place.path().join("to")).unwrap().count(), 0);
     }
 }

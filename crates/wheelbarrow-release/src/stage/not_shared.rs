@@ -53,6 +53,15 @@ pub(crate) fn note(root: &Root, live: Option<&ReleaseId>, next: &CompleteRelease
     (!left.is_empty()).then(note)
 }
 
+/// A note on files that the site has written into the live release, where `next` does not have them.
+pub(crate) fn note_written(root: &Root, live: Option<&ReleaseId>, next: &ReleaseId) -> Option<String> {
+    let live = live.filter(|live| *live != next)?;
+    let written = data::written(root, live).ok().filter(|written| !written.is_empty())?;
+    Some(format!(
+        "{next} does not have files that were written into {live}: {written}; `shared` in [release] keeps such files for all releases"
+    ))
+}
+
 /// Whether the release has a link at the path; none if it has nothing there.
 fn is_link(release: &CompleteRelease, shared: &SharedPath) -> Option<bool> {
     let path = release.path().join(&release.site().ok()?.project.directory).join(shared.path.as_str());

@@ -84,6 +84,22 @@ fn a_program_of_another_user_that_reloads_is_found() {
     assert_eq!(place.deploy(&place.artifact("2", "")).unwrap_err().exit_code(), 8);
 }
 
+/// Nothing of the settings says that the site writes there.
+#[test]
+fn what_the_site_wrote_into_the_release_before_is_noted() {
+    let Some(place) = place() else { return };
+    place.deploy(&place.artifact("1", "")).unwrap();
+    place.deploy(&place.artifact("2", "")).unwrap();
+    assert!(!place.notes().contains("does not have files"), "{}", place.notes());
+    let database = place.root().current().join("instance/site.sqlite");
+    fs::create_dir(database.parent().unwrap()).unwrap();
+    fs::write(&database, "data").unwrap();
+    place.deploy(&place.artifact("3", "")).unwrap();
+    let notes = place.notes();
+    assert!(notes.contains("does not have files that were written into 2-"), "{notes}");
+    assert!(notes.contains("instance/site.sqlite; `shared` in [release]"), "{notes}");
+}
+
 #[test]
 fn the_hash_of_an_environment_is_for_who_may_read_it() {
     let Some(place) = place() else { return };

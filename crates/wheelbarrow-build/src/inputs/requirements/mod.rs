@@ -285,8 +285,12 @@ impl<'a> Reader<'a> {
         url.map_or_else(|| value.to_owned(), String::from)
     }
 
-    /// A directory or a repository; it has no hash.
+    /// A directory or a repository; it has no hash. An artifact has no checkout that somebody could edit, so a repository, as
+    /// `pip freeze` writes it, is one like any other.
     fn editable(&mut self, at: &At<'_>, target: &str, is_constraint: bool) -> Result<()> {
+        if target.split_once("://").is_some_and(|(scheme, _)| scheme.contains('+')) {
+            return self.requirement(at, target, BTreeSet::new(), is_constraint);
+        }
         if target.split_once('#').is_some_and(|(_, fragment)| !options::has_no_hash(fragment)) {
             return Err(at.wrong("the hash of an editable requirement cannot be compared"));
         }

@@ -57,6 +57,16 @@ fn one_line_without_a_hash_leaves_something_to_resolve() {
 }
 
 #[test]
+fn a_repository_that_is_editable_is_one_like_any_other() {
+    for url in ["git+https://h/a@0123456#egg=a", "git+ssh://git@h/a.git@v1#egg=a&subdirectory=b"] {
+        let [editable, plain] =
+            ["-e ", ""].map(|flag| requirements(&[("r.txt", &format!("{flag}{url}\n"))]).text);
+        assert_eq!(editable, plain);
+        assert!(editable.contains("git+"), "{editable}");
+    }
+}
+
+#[test]
 fn errors_name_the_line() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("r.txt");

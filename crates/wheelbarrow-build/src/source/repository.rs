@@ -1,0 +1,132 @@
+//! The git repository of a source that is built from a copy: backends make versions of its tags.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use crate::{Error, Result};
+
+/// What git finds at the top of a work tree: a directory, or a file that names one.
+const DOT_GIT: &str = ".git";
+/// In the directory of a worktree: the path of the repository that it belongs to (gitrepository-layout(5)).
+const COMMON: &str = "commondir";
+
+/// Makes `to` for a copy of `from`, with the repository that `from` lies in. Gives the directory of the copy: as far below `to`
+/// as `from` is below the top of its repository.
+pub(super) fn place(from: &Path, to: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(to).map_err(Error::io("make", to))?;
+    let from = fs::canonicalize(from).map_err(Error::io("find", from))?;
+    let Some((top, repository)) = find(&from) else { return Ok(to.to_path_buf()) };
+    let link = to.join(DOT_GIT);
+    if top.join(DOT_GIT).is_dir() || repository.join(COMMON).exists() {
+        fs::os::unix::fs::symlink(&repository, &link).map_err(Error::io("link", &link))?;
+    } else {
+        stand_in(&repository, &link)?;
+    }
+    let place = to.join(from.strip_prefix(&top).unwrap_or(Path::new("")));
+    fs::create_dir_all(&place).map_err(Error::io("make", &place))?;
+    Ok(place)
+}
+
+/// The directory outside of `to` that git needs for the copy in there.
+pub(super) fn needed(to: &Path) -> Option<PathBuf> {
+    let link = to.join(DOT_GIT);
+    let repository = fs::canonicalize(&link).ok()?;
+    match fs::read_to_string(repository.join(COMMON)) {
+        Ok(common) => fs::canonicalize(repository.join(common.trim_end())).ok(),
+        Err(_) => link.is_symlink().then_some(repository),
+    }
+}
+
+/// The nearest top of a work tree, and its repository.
+fn find(from: &Path) -> Option<(PathBuf, PathBuf)> {
+    let top = from.ancestors().find(|directory| directory.join(DOT_GIT).exists())?;
+    let named = top.join(DOT_GIT);
+    let repository = if named.is_dir() {
+        named
+    } else {
+        let text = fs::read_to_string(&named).ok()?;
+        top.join(text.strip_prefix("gitdir:")?.trim())
+    };
+    Some((top.to_path_buf(), fs::canonicalize(repository).ok()?))
+}
+
+/// The configuration of a submodule's repository names its work tree, so git would not look at the copy. Git ignores that line
+/// for the worktrees of the repository.
+fn stand_in(repository: &Path, link: &Path) -> Result<()> {
+    fs::create_dir(link).map_err(Error::io("make", link))?;
+    for name in ["HEAD", "index"] {
+        let file = repository.join(name);
+        if file.exists() {
+            fs::copy(&file, link.join(name)).map_err(Error::io("copy", &file))?;
+        }
+    }
+    let common = link.join(COMMON);
+    let text = format!("{}\n", repository.display());
+    fs::write(&common, text).map_err(Error::io("write", &common))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn git(directory: &Path, arguments: &[&str]) -> String {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(directory);
+        for setting in ["user.name=Somebody", "user.email=somebody@example.org", "protocol.file.allow=always"]
+        {
+            git.args(["-c", setting]);
+        }
+        let output = git.args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    fn repository(directory: &Path, tag: &str) {
+        fs::create_dir_all(directory.join("backend")).unwrap();
+        fs::write(directory.join("backend/app.py"), tag).unwrap();
+        git(directory, &["init", "--quiet"]);
+        git(directory, &["add", "."]);
+        git(directory, &["commit", "--quiet", "-m", tag]);
+        git(directory, &["tag", tag]);
+    }
+
+    /// The top of the work tree as git sees it from the copy, whether it is clean, and its tag.
+    fn seen(from: &Path, to: &Path) -> (PathBuf, String) {
+        let place = place(from, to).unwrap();
+        fs::write(place.join("app.py"), fs::read(from.join("app.py")).unwrap()).unwrap();
+        assert!(needed(to).unwrap().join("objects").is_dir());
+        let top = git(&place, &["rev-parse", "--show-toplevel"]);
+        (PathBuf::from(top), git(&place, &["describe", "--tags", "--dirty"]))
+    }
+
+    #[test]
+    fn a_copy_has_the_tags_of_its_repository() {
+        let directory = tempfile::tempdir().unwrap();
+        let all = fs::canonicalize(directory.path()).unwrap();
+        let (main, other, outer) = (all.join("main"), all.join("other"), all.join("outer"));
+        repository(&main, "v1");
+        git(&main, &["worktree", "add", "--quiet", "../other"]);
+        repository(&outer, "v2");
+        git(&outer, &["submodule", "--quiet", "add", "../main", "inner"]);
+        git(&outer.join("inner"), &["fetch", "--quiet", "--tags"]);
+        for (number, top) in [main, other, outer.join("inner")].into_iter().enumerate() {
+            let to = all.join(format!("copy-{number}"));
+            assert_eq!(seen(&top.join("backend"), &to), (to.clone(), "v1".to_owned()), "{}", top.display());
+        }
+        let to = all.join("copy");
+        assert_eq!(seen(&outer.join("backend"), &to), (to.clone(), "v2".to_owned()));
+    }
+
+    #[test]
+    fn a_source_without_a_repository_has_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        fs::create_dir(&from).unwrap();
+        fs::write(from.join(".git"), "nothing that git knows").unwrap();
+        assert_eq!(place(&from, &to).unwrap(), to);
+        assert!(to.is_dir() && needed(&to).is_none());
+    }
+}
