@@ -134,6 +134,9 @@ impl Explain for ReleaseError {
             Self::Locked { .. } => "`--wait SECONDS` waits for it to end",
             Self::Unknown { .. } => "`wheelbarrow list --root ROOT` shows the releases",
             Self::Incomplete { .. } => "deploy it again",
+            Self::Unreadable { path, .. } if path.ends_with(ENVIRONMENT) => {
+                return Some(format!("`chgrp GROUP {}`, with a group of that user", path.display()));
+            }
             Self::Unreadable { path, .. } => {
                 return Some(format!(
                     "let the user in: `chmod a+rX {0}`, or `chgrp` to a group of the user and `chmod g+rX {0}`",

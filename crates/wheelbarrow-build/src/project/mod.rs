@@ -8,6 +8,7 @@
 mod artifact;
 mod layout;
 mod logins;
+mod placeholders;
 mod settings;
 mod submodules;
 mod tracked;

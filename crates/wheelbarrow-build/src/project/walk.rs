@@ -16,7 +16,7 @@ use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::text::is_control;
 
 use super::tracked::tracked_and_ignored;
-use super::{FileContent, ProjectError, ProjectFile, artifact, settings, submodules};
+use super::{FileContent, ProjectError, ProjectFile, artifact, placeholders, settings, submodules};
 
 /// What never travels, whatever the rules of the project say.
 const NEVER: [&str; 13] = [
@@ -138,6 +138,8 @@ struct Walker<'a> {
     notes: Vec<String>,
     /// Other artifacts, and links to artifacts.
     artifacts: Vec<String>,
+    /// Of Git LFS.
+    pointers: Vec<String>,
 }
 
 /// Everything that travels, ordered by the bytes of the paths, and notes about what a person may have expected to.
@@ -149,13 +151,25 @@ pub fn walk(walk: &Walk) -> Result<(Vec<ProjectFile>, WalkNotes), ProjectError> 
     }
     let artifact = walk.artifact.as_deref().map(real_path);
     let kept = kept_matcher(&root, &walk.rules)?;
-    let mut walker =
-        Walker { walk, root, artifact, kept, found: Vec::new(), notes: Vec::new(), artifacts: Vec::new() };
+    let mut walker = Walker {
+        walk,
+        root,
+        artifact,
+        kept,
+        found: Vec::new(),
+        notes: Vec::new(),
+        artifacts: Vec::new(),
+        pointers: Vec::new(),
+    };
     walker.walk_all()?;
     walker.check_links()?;
     walker.found.sort_unstable_by(|left, right| left.path.cmp(&right.path));
     walker.note_settings();
     walker.note_submodules();
+    walker.pointers.sort_unstable();
+    walker.notes.extend(placeholders::pointers(&walker.pointers));
+    let is_meant = |path: &str| walker.kept.matched_path_or_any_parents(path, false).is_ignore();
+    walker.notes.extend(placeholders::compiled(&walker.found, &is_meant));
     let mut told = WalkNotes { notes: walker.notes, artifacts: walker.artifacts };
     told.notes.sort_unstable();
     told.artifacts.sort_unstable();
@@ -337,6 +351,9 @@ impl Walker<'_> {
         if artifact::is_artifact(source, &head) {
             self.artifacts.push(path.to_owned());
             return Ok(None);
+        }
+        if head.starts_with(placeholders::POINTER) {
+            self.pointers.push(path.to_owned());
         }
         if is_private_key(&head) && !self.is_kept(path) {
             self.notes.push(format!(

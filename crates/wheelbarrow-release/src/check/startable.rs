@@ -24,6 +24,7 @@ use crate::command::deadline;
 use crate::command::identity::Identity;
 use crate::command::output::Output;
 use crate::command::secrets::Secrets;
+use crate::environment::ENVIRONMENT;
 use crate::root::moved_root;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::{Settings, bin};
@@ -54,11 +55,14 @@ pub(crate) fn check_way(release: &CompleteRelease, settings: &Settings) -> Resul
     let python = bin(release).join("python");
     let ways: Vec<&Path> = python.ancestors().skip(1).collect();
     let ways: Vec<_> = ways.into_iter().rev().map(Path::to_path_buf).collect();
+    let environment = release.path().join(ENVIRONMENT);
     readable_by(identity, |_| {
-        ways.into_iter().find_map(|path| {
+        let closed = ways.into_iter().find_map(|path| {
             let error = fs::metadata(path.join(".")).err()?;
             Closed::of(path, &error)
-        })
+        });
+        // On another host its group may be another.
+        closed.or_else(|| Closed::of(environment.clone(), &fs::File::open(&environment).err()?))
     })
 }
 

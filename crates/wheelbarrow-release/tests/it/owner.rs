@@ -84,6 +84,27 @@ fn a_program_of_another_user_that_reloads_is_found() {
     assert_eq!(place.deploy(&place.artifact("2", "")).unwrap_err().exit_code(), 8);
 }
 
+/// As after a copy of the root to a host where the user's group has another number.
+#[test]
+fn an_environment_that_the_owner_cannot_read_is_found_before_the_switch() {
+    let Some(place) = place() else { return };
+    let settings = format!("owner = '{OWNER}'\ncheck = {{ enabled = false }}");
+    place.deploy(&place.artifact("1", &settings)).unwrap();
+    place.deploy(&place.artifact("2", &settings)).unwrap();
+    let (root, live) = (place.root(), place.root().live().unwrap());
+    let first = root.found().unwrap().into_iter().find(|found| Some(&found.id) != live.as_ref()).unwrap().id;
+    let environment = root.release(&first).join("environment.json");
+    fs::write(&environment, "{}").unwrap();
+    fs::set_permissions(&environment, PermissionsExt::from_mode(0o640)).unwrap();
+    chown(&environment, Some(0), Some(0)).unwrap();
+    let error = place.rollback().unwrap_err();
+    assert_eq!((error.exit_code(), root.live().unwrap()), (11, live), "{error}");
+    let hint = error.hint().unwrap();
+    assert!(hint.starts_with("`chgrp GROUP ") && !hint.contains("a+rX"), "{hint}");
+    let found = doctor::examine(&root).unwrap().findings;
+    assert!(found.iter().any(|found| found.rule == "cannot-start"), "{found:?}");
+}
+
 /// Nothing of the settings says that the site writes there.
 #[test]
 fn what_the_site_wrote_into_the_release_before_is_noted() {

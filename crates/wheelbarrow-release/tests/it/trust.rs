@@ -38,7 +38,7 @@ impl Place {
         self.root().current().join("code/static")
     }
 
-    fn shared(&self) -> PathBuf {
+    pub(crate) fn shared(&self) -> PathBuf {
         self.path().join("shared")
     }
 }

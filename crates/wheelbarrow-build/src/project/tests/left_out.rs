@@ -79,3 +79,38 @@ fn modules_of_the_application_that_git_ignores_are_named() {
     let (files, notes) = walk_project(place.path(), &["!/generated/", "!/keys.py"]).unwrap();
     assert_eq!((files.len(), notes), (7, Vec::new()), "{files:?}");
 }
+
+#[test]
+fn translations_without_their_compiled_form_are_named() {
+    let mut files = vec![(".gitignore".to_owned(), "*.mo\n".to_owned())];
+    for language in ["de", "fr", "it", "pt"] {
+        for form in ["po", "mo"] {
+            files.push((format!("site/locale/{language}/LC_MESSAGES/django.{form}"), String::new()));
+        }
+    }
+    let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let place = tree(&files);
+    let (found, notes) = walk_project(place.path(), &[]).unwrap();
+    let [note] = &notes[..] else { panic!("{notes:?}") };
+    assert!(
+        note.contains("site/locale/de/LC_MESSAGES/django.mo, ") && note.contains(" and 1 more"),
+        "{note}"
+    );
+    assert_eq!(found.len(), 5);
+    // As the note says, and by a rule that a person made for this.
+    let (found, notes) = walk_project(place.path(), &["!*.mo"]).unwrap();
+    assert_eq!((found.len(), notes), (9, Vec::new()));
+    assert_eq!(walk_project(place.path(), &["*.mo"]).unwrap().1, [""; 0]);
+}
+
+#[test]
+fn pointers_of_large_files_are_named() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n";
+    let place = tree(&[("site/logo.png", pointer), ("site/a.py", "")]);
+    let (found, notes) = walk_project(place.path(), &[]).unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(
+        notes,
+        ["packed as a pointer of Git LFS, without the contents: site/logo.png; `git lfs pull` fetches them"]
+    );
+}
