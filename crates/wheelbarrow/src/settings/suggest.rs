@@ -10,7 +10,7 @@ use wheelbarrow_build::project::{self, FileContent, ProjectError, ProjectFile, W
 use wheelbarrow_build::{BuildError, Error};
 
 use super::Settings;
-use super::detect::{self, DetectedSettings};
+use super::detect::{self, DetectedSettings, Facts};
 
 /// Whether a pyproject.toml has `[tool.wheelbarrow]`.
 pub(crate) fn has_table(text: &str) -> bool {
@@ -60,7 +60,7 @@ pub(crate) fn text(project: &Path, table: &str) -> Result<String, BuildError> {
         |file: &ProjectFile| members.iter().any(|member| Path::new(&file.path).starts_with(member));
     let files: Vec<_> = files.into_iter().filter(|file| !is_of_member(file)).collect();
     let mut found = detect::detect(&files, &import_path);
-    let shared = SharedPaths::new(std::mem::take(&mut found.shared), &files);
+    let shared = SharedPaths::new(std::mem::take(&mut found.facts.shared), &files);
     match &shared.emptied[..] {
         [] => {
             setting(&mut text, "# ", "exclude", "[\"/docs/\", \"/tests/\"]  # beside what .gitignore names")
@@ -137,16 +137,19 @@ fn import_path(text: &mut String, project: &Path, files: &[ProjectFile]) -> Resu
 
 /// The tables of what was found in the site's code.
 fn sections(text: &mut String, dot: &str, found: &DetectedSettings, paths: &SharedPaths) {
-    if !found.required.is_empty() {
+    let Facts { required, static_root, remarks, .. } = &found.facts;
+    if !required.is_empty() {
         let _ = writeln!(text, "\n[{dot}environment]");
-        let names: Vec<_> = found.required.iter().collect();
-        setting(text, "", "required", &format!("{}  # os.environ[...] in the settings", list(&names)));
+        let names: Vec<_> = required.iter().collect();
+        setting(text, "", "required", &format!("{}  # the settings have no default for them", list(&names)));
     }
-    let DetectedSettings { settings, application, candidates, prepare, static_root, workers, .. } = found;
+    let DetectedSettings { settings, several_settings, application, candidates, prepare, workers, .. } =
+        found;
     let SharedPaths { shared, occupied, .. } = paths;
     let nothing = settings.is_none()
         && application.is_none()
         && candidates.is_empty()
+        && remarks.is_empty()
         && prepare.is_empty()
         && shared.is_empty();
     if !nothing {
@@ -156,6 +159,9 @@ fn sections(text: &mut String, dot: &str, found: &DetectedSettings, paths: &Shar
         if let Some(value) = value {
             setting(text, "", key, &quoted(value));
         }
+    }
+    if !several_settings.is_empty() {
+        let _ = writeln!(text, "# settings = one of {}", list(several_settings));
     }
     if !candidates.is_empty() {
         let _ = writeln!(text, "# application = one of {}", list(candidates));
@@ -174,6 +180,9 @@ fn sections(text: &mut String, dot: &str, found: &DetectedSettings, paths: &Shar
     }
     if let Some(path) = static_root {
         setting(text, "", "static_root", &quoted(path));
+    }
+    for remark in remarks {
+        let _ = writeln!(text, "# {remark}");
     }
     for (library, file, command) in workers {
         let _ = writeln!(text, "# {library} workers ({file}) need a unit of their own: {command}");

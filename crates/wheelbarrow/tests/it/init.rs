@@ -23,7 +23,7 @@ fn a_project_is_inspected() {
     # exclude = ["/docs/", "/tests/"]  # beside what .gitignore names
 
     [environment]
-    required = ["DATABASE", "SECRET_KEY"]  # os.environ[...] in the settings
+    required = ["DATABASE", "SECRET_KEY"]  # the settings have no default for them
     "#);
     assert!(!place.path().join("wheelbarrow.toml").exists());
     assert_eq!(place.run(&["init"]).code, 0);
@@ -84,7 +84,7 @@ fn init_writes_the_settings_it_finds() {
     # exclude = ["/docs/", "/tests/"]  # beside what .gitignore names
 
     [tool.wheelbarrow.environment]
-    required = ["SECRET_KEY"]  # os.environ[...] in the settings
+    required = ["SECRET_KEY"]  # the settings have no default for them
 
     [tool.wheelbarrow.release]
     settings = "shop.settings"
@@ -155,6 +155,147 @@ fn the_members_of_a_workspace_are_named() {
     let said = place.run(&["init", "--dry-run", "backend"]);
     assert!(!said.err.contains("workspace"), "{}", said.all());
     assert!(said.out.contains("application = \"app.main:app\""), "{}", said.all());
+}
+
+#[test]
+fn a_project_with_test_in_its_name_is_inspected() {
+    let place = Place::with(&[
+        ("requirements.txt", "django"),
+        ("manage.py", "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'contest.settings')\n"),
+        ("contest/wsgi.py", "application = get_wsgi_application()\n"),
+        ("contest/tests/wsgi.py", "other = get_wsgi_application()\n"),
+        (
+            "contest/settings.py",
+            "BASE_DIR = Path(__file__).resolve().parent.parent\nMEDIA_ROOT = BASE_DIR / 'media'\n",
+        ),
+    ]);
+    let text = place.run(&["init", "--dry-run"]).out;
+    assert!(text.contains("\napplication = \"contest.wsgi:application\"\n"), "{text}");
+    assert!(text.contains("\nshared = [\"media\"]"), "{text}");
+}
+
+/// Layout of cookiecutter-django and Two Scoops of Django: manage.py is for developers, wsgi.py for servers.
+#[test]
+fn the_settings_that_serve_are_read_with_what_they_import() {
+    let names = |module: &str| {
+        format!("os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'config.settings.{module}')\n")
+    };
+    let place = Place::with(&[
+        ("requirements.txt", "django"),
+        ("manage.py", &format!("def main():\n    {}", names("local"))),
+        ("config/__init__.py", "import os\nLANGUAGE = os.environ['LANGUAGE']\n"),
+        ("config/asgi.py", &format!("{}application = get_asgi_application()\n", names("local"))),
+        ("config/wsgi.py", &format!("{}application = get_wsgi_application()\n", names("production"))),
+        (
+            "config/settings/base.py",
+            "import environ\nfrom config.paths import *\nenv = environ.Env()\n\
+             BASE_DIR = Path(__file__).resolve().parent.parent.parent\nAPPS_DIR = BASE_DIR / 'shop'\n\
+             DEBUG = env.bool('DEBUG', False)\nMEDIA_ROOT = str(APPS_DIR / 'media')\nSTATIC_ROOT = str(BASE_DIR / 'static')\n",
+        ),
+        ("config/paths.py", "import os\nDATA = os.environ['DATA']\n"),
+        (
+            "config/settings/production.py",
+            "from .base import *  # noqa\nfrom .base import env\nSECRET_KEY = env('DJANGO_SECRET_KEY')\n\
+             DATABASES = {'default': env.db('DATABASE_URL')}\n",
+        ),
+        ("config/settings/heroku.py", "from .base import *\nX = os.environ['DYNO']\n"),
+        (
+            "config/settings/local.py",
+            "from .base import *\nX = os.environ['LOCAL']\nMEDIA_ROOT = BASE_DIR / 'local'\n",
+        ),
+    ]);
+    insta::assert_snapshot!(release_of(&place), @r#"
+    [environment]
+    required = ["DATA", "DATABASE_URL", "DJANGO_SECRET_KEY", "LANGUAGE"]  # the settings have no default for them
+
+    [release]
+    settings = "config.settings.production"
+    application = "config.wsgi:application"
+    prepare = ["django-admin collectstatic --noinput", "django-admin migrate --noinput"]
+    shared = ["shop/media"]  # the site writes there
+    static_root = "static"
+    "#);
+    // The settings of the application that serves, also if that is asgi.py.
+    place.write("config/wsgi.py", "");
+    let text = place.run(&["init", "--dry-run"]).out;
+    assert!(
+        text.contains("\nsettings = \"config.settings.local\"\napplication = \"config.asgi:application\"\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\nrequired = [\"DATA\", \"LANGUAGE\", \"LOCAL\"]") && text.contains("[\"local\"]"),
+        "{text}"
+    );
+    // Several, and none that is known.
+    place.write("config/asgi.py", &format!("if X:\n    {}else:\n    {}", names("a"), names("b")));
+    let text = place.run(&["init", "--dry-run"]).out;
+    assert!(
+        text.contains("\n# settings = one of [\"config.settings.a\", \"config.settings.b\"]\n"),
+        "{text}"
+    );
+    assert!(text.contains("\nrequired = [\"DATA\", \"LANGUAGE\"]"), "what all of them need: {text}");
+    place.write(
+        "config/asgi.py",
+        "os.environ.setdefault('DJANGO_SETTINGS_MODULE', f'config.settings.{NAME}')\n",
+    );
+    let text = place.run(&["init", "--dry-run"]).out;
+    assert!(!text.contains("settings ="), "{text}");
+}
+
+#[test]
+fn only_paths_that_are_certain_are_written() {
+    let release = |settings: &str| {
+        let settings = format!("BASE_DIR = Path(__file__).resolve().parent.parent\n{settings}");
+        let place = Place::with(&[
+            ("requirements.txt", "django"),
+            ("mysite/wsgi.py", "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')\n"),
+            ("mysite/settings.py", &settings),
+        ]);
+        let text = release_of(&place);
+        text.lines()
+            .filter(|line| line.contains("shared") || line.contains("_ROOT") || line.contains("static"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    insta::assert_snapshot!(release("MEDIA_ROOT = BASE_DIR / 'media'  # don't move: \"nginx\" serves it\n"), @r#"shared = ["media"]  # the site writes there"#);
+    insta::assert_snapshot!(release("STATIC_ROOT = os.path.join(BASE_DIR, 'static') if DEBUG else '/var/www/static'\n"), @r#"
+    prepare = ["django-admin collectstatic --noinput", "django-admin migrate --noinput"]
+    # STATIC_ROOT could not be read: if it is below the code, name it as `static_root`
+    "#);
+    insta::assert_snapshot!(release("if DEBUG:\n    STATIC_ROOT = BASE_DIR / 'a'\nelse:\n    STATIC_ROOT = BASE_DIR / 'b'\n"), @r#"
+    prepare = ["django-admin collectstatic --noinput", "django-admin migrate --noinput"]
+    # STATIC_ROOT can be a: if it is on the servers, name it as `static_root`
+    # STATIC_ROOT can be b: if it is on the servers, name it as `static_root`
+    "#);
+    insta::assert_snapshot!(release("if not DEBUG:\n    STATIC_ROOT = BASE_DIR / 'static'\n"), @r#"
+    prepare = ["django-admin collectstatic --noinput", "django-admin migrate --noinput"]
+    static_root = "static"
+    "#);
+    insta::assert_snapshot!(release("STATIC_ROOT = BASE_DIR.parent / 'static'\nMEDIA_ROOT = BASE_DIR.parent / 'media'\n"), @"
+    # MEDIA_ROOT is ../media, outside the code, which cannot be shared: name a path below the code
+    # STATIC_ROOT is ../static, outside the code: name a directory below the code
+    ");
+    insta::assert_snapshot!(release("MEDIA_ROOT = env('MEDIA_ROOT')\nSTATIC_ROOT = None\n"), @"# MEDIA_ROOT could not be read: if it is below the code, add it to `shared`");
+    insta::assert_snapshot!(release(
+        "DATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': BASE_DIR / 'var' / 'db.sqlite3'}}\n\
+         MEDIA_ROOT = BASE_DIR / 'var/media'\n"
+    ), @r#"shared = ["var"]  # the site writes there"#);
+    insta::assert_snapshot!(release(
+        "DATABASES = {'default': {'NAME': BASE_DIR / 'db.sqlite3', 'TEST': {'NAME': BASE_DIR / 'test.sqlite3'}}}\n\
+         if PRODUCTION:\n    DATABASES['default'] = dj_database_url.config()\n"
+    ), @"# a database can be db.sqlite3: if it is on the servers, add db.sqlite3 to `shared`");
+    // The definition before the line counts.
+    insta::assert_snapshot!(release(
+        "BASE_DIR = BASE_DIR / 'old'\nBASE_DIR = os.path.join(os.path.dirname(os.path.dirname(__file__)), 'data')\n\
+         MEDIA_ROOT = os.path.join(BASE_DIR, 'media')\nBASE_DIR = None\n"
+    ), @r#"shared = ["data/media"]  # the site writes there"#);
+    insta::assert_snapshot!(release("MEDIA_ROOT = BASE_DIR / 'a'\nMEDIA_ROOT = '/srv/media'\n"), @"");
+}
+
+/// What is proposed for `[environment]` and `[release]`.
+fn release_of(place: &Place) -> String {
+    let text = place.run(&["init", "--dry-run"]).out;
+    text.split_once("\n\n").map(|(_, tables)| tables.to_owned()).unwrap_or_default()
 }
 
 /// `3.11`, of the `python3` on PATH.
