@@ -1,5 +1,6 @@
 //! Detects facts about a project from its files: nothing is imported or run.
 
+mod flask;
 mod load;
 mod settings_modules;
 mod source;
@@ -85,7 +86,7 @@ pub(super) fn detect(files: &[ProjectFile], import_path: &str) -> DetectedSettin
         NamedSettings::Several(several) => found.several_settings = several.into_iter().collect(),
         NamedSettings::Nowhere => {}
     }
-    let facts = settings_modules::read(&modules, found.settings.as_deref());
+    let mut facts = settings_modules::read(&modules, found.settings.as_deref());
     let is_django = !found.several_settings.is_empty()
         || found.settings.is_some()
         // Some read the name of the settings from a file, or leave it to the environment.
@@ -97,6 +98,18 @@ pub(super) fn detect(files: &[ProjectFile], import_path: &str) -> DetectedSettin
         found.prepare.push("django-admin migrate --noinput".to_owned());
     } else if files.iter().any(|file| file.path == "alembic.ini") {
         found.prepare.push("alembic upgrade head".to_owned());
+    } else {
+        found.prepare.extend(flask::upgrade(modules.all, files, found.application.as_deref()));
+    }
+    if !is_django {
+        let folder = load::join(import_path, "instance");
+        if flask::has_instance_folder(modules.all) {
+            facts.shared.insert(folder);
+        } else if flask::has_relative_database(modules.all) {
+            facts.remarks.push(format!(
+                "a database can be in {folder}: if it is on the servers, add {folder} to `shared`"
+            ));
+        }
     }
     found.facts = facts;
     found

@@ -292,6 +292,35 @@ fn only_paths_that_are_certain_are_written() {
     insta::assert_snapshot!(release("MEDIA_ROOT = BASE_DIR / 'a'\nMEDIA_ROOT = '/srv/media'\n"), @"");
 }
 
+#[test]
+fn the_database_and_the_instance_folder_of_a_flask_site_are_found() {
+    let place = Place::with(&[
+        ("requirements.txt", "flask"),
+        (
+            "web/__init__.py",
+            "from flask_migrate import Migrate\nfrom flask_sqlalchemy import SQLAlchemy\n\
+             def create_app():\n    app = Flask(__name__)\n    app.config['SQLALCHEMY_DATABASE_URI'] = 'sqlite:///web.db'\n",
+        ),
+        ("migrations/env.py", ""),
+        ("migrations/script.py.mako", ""),
+    ]);
+    insta::assert_snapshot!(release_of(&place), @r#"
+    [release]
+    application = "web:create_app()"
+    prepare = ["flask --app web:create_app db upgrade"]
+    # a database can be in instance: if it is on the servers, add instance to `shared`
+    "#);
+    place.write(
+        "web/__init__.py",
+        "def create_app():\n    return Flask(__name__, instance_relative_config=True)\n",
+    );
+    insta::assert_snapshot!(release_of(&place), @r#"
+    [release]
+    application = "web:create_app()"
+    shared = ["instance"]  # the site writes there
+    "#);
+}
+
 /// What is proposed for `[environment]` and `[release]`.
 fn release_of(place: &Place) -> String {
     let text = place.run(&["init", "--dry-run"]).out;

@@ -1,0 +1,50 @@
+//! What a Flask site needs beside its application: migrations of its database, and its instance folder.
+
+use wheelbarrow_build::project::ProjectFile;
+
+use super::source::{PythonModule, Token};
+
+/// `flask db upgrade` of Flask-Migrate, if one directory of the project has its migrations.
+pub(super) fn upgrade(
+    modules: &[PythonModule<'_>],
+    files: &[ProjectFile],
+    application: Option<&str>,
+) -> Option<String> {
+    let application = application?.trim_end_matches("()");
+    if !modules.iter().any(|module| has_name(module, "flask_migrate")) {
+        return None;
+    }
+    let mut directories =
+        files.iter().filter_map(|file| file.path.strip_suffix("/env.py")).filter(|directory| {
+            let script = format!("{directory}/script.py.mako");
+            files.iter().any(|file| file.path == script)
+        });
+    let (directory, None) = (directories.next()?, directories.next()) else { return None };
+    let option = if directory == "migrations" { String::new() } else { format!(" -d {directory}") };
+    Some(format!("flask --app {application} db upgrade{option}"))
+}
+
+/// Whether the site uses its instance folder: beside its package or module, in the directory on `sys.path`.
+pub(super) fn has_instance_folder(modules: &[PythonModule<'_>]) -> bool {
+    let names = ["instance_path", "instance_relative_config"];
+    modules.iter().any(|module| names.iter().any(|name| has_name(module, name)))
+}
+
+/// Whether a database may be in the instance folder: Flask-SQLAlchemy 3 puts those with relative paths there.
+pub(super) fn has_relative_database(modules: &[PythonModule<'_>]) -> bool {
+    let is_relative = |token: &Token| {
+        let Token::Text(url) = token else { return false };
+        let path = url.strip_prefix("sqlite:///");
+        path.is_some_and(|path| !path.is_empty() && !path.starts_with(['/', ':']))
+    };
+    modules.iter().any(|module| has_name(module, "flask_sqlalchemy"))
+        && modules.iter().filter(|module| module.text.contains("sqlite:///")).any(|module| {
+            module.statements().iter().any(|statement| statement.tokens.iter().any(is_relative))
+        })
+}
+
+fn has_name(module: &PythonModule<'_>, name: &str) -> bool {
+    let is_name = |token: &Token| matches!(token, Token::Name(it) if it == name);
+    module.text.contains(name)
+        && module.statements().iter().any(|statement| statement.tokens.iter().any(is_name))
+}
