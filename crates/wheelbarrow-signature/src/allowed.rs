@@ -311,7 +311,7 @@ mod tests {
     }
 
     /// Lines of which ssh-keygen takes at most those that are taken here; whether they are.
-    const LINES: [(&str, bool); 42] = [
+    const LINES: [(&str, bool); 46] = [
         ("rel@example.org KEY", true),
         ("rel@example.org\tKEY", true),
         ("  rel@example.org KEY comment", true),
@@ -334,6 +334,11 @@ mod tests {
         ("rel@example.org namespaces KEY", false),
         ("rel@example.org namespaces= KEY", false),
         ("rel@example.org namespaces=\"\" KEY", false),
+        // Times are after 1970 began.
+        ("rel@example.org valid-after=\"19700102\" KEY", true),
+        ("rel@example.org valid-after=\"19700101Z\" KEY", false),
+        ("rel@example.org valid-after=\"19600101\" KEY", false),
+        ("rel@example.org valid-after=\"19700101Z\",valid-before=\"20990101\" KEY", false),
         // Commas stand between options.
         ("rel@example.org namespaces=\"wheelbarrow\", KEY", false),
         ("rel@example.org ,namespaces=\"wheelbarrow\" KEY", false),

@@ -55,8 +55,9 @@ pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
     // SAFETY: it points to a value that lives during the call.
     let seconds =
         unsafe { if is_utc { libc::timegm(&raw mut fields) } else { libc::mktime(&raw mut fields) } };
-    // The 30th of February becomes a day in March; an hour that a clock change skips stays on its day.
-    if is_clock && date(&fields) == expected { Ok(Timestamp(seconds)) } else { Err(invalid()) }
+    // The 30th of February becomes a day in March; an hour that a clock change skips stays on its day. ssh-keygen has no
+    // time before 1970.
+    if is_clock && seconds > 0 && date(&fields) == expected { Ok(Timestamp(seconds)) } else { Err(invalid()) }
 }
 
 fn empty() -> libc::tm {
@@ -74,7 +75,7 @@ mod tests {
             ("20300101Z", "2030-01-01T00:00:00Z"),
             ("203002281259z", "2030-02-28T12:59:00Z"),
             ("20280229235959Z", "2028-02-29T23:59:59Z"),
-            ("19691231235959Z", "1969-12-31T23:59:59Z"),
+            ("19700101000001Z", "1970-01-01T00:00:01Z"),
         ] {
             assert_eq!(parse(text).unwrap().to_string(), shown);
         }
@@ -85,6 +86,14 @@ mod tests {
         for text in
             ["", "2030", "20301301Z", "20300001", "20300230Z", "203001012400Z", "203001010060", "2030010x"]
         {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    /// As ssh-keygen does.
+    #[test]
+    fn times_before_1970_are_refused() {
+        for text in ["19700101Z", "19691231235959Z", "19691201", "00010101"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }
