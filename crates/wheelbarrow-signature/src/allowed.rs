@@ -408,7 +408,7 @@ mod tests {
             let theirs = ssh_keygen(&words).unwrap();
             assert!(theirs.status.success() || !is_taken(&line), "{line:?}: {theirs:?}");
         }
-        // The same of signatures with text around them.
+        // The same of signatures with text around them, and with other ends of lines.
         fs_err::write(&allowed, format!("* {key}\n")).unwrap();
         let ours = AllowedSigners::read(Path::new(&allowed)).unwrap();
         let signed = fs_err::read_to_string(&signature).unwrap();
@@ -417,6 +417,10 @@ mod tests {
             (format!("text\n{signed}"), false),
             (format!("\n{signed}"), false),
             (format!("{signed}text\n"), false),
+            (signed.replace('\n', "\r\n"), false),
+            (signed.replace('\n', "\r"), false),
+            (signed.trim_end().to_owned() + "\r\n", false),
+            (signed.trim_end().to_owned(), true),
         ] {
             fs_err::write(&signature, &text).unwrap();
             let theirs = ssh_keygen(&words).unwrap().status.success();

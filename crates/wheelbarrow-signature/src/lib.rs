@@ -15,6 +15,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use base64ct::{Base64, Encoding};
 use serde::Serialize;
 use ssh_key::{HashAlg, PublicKey, SshSig};
 use wheelbarrow_artifact::{Anybody, Distrust, Trust};
@@ -49,12 +50,15 @@ impl AllowedSigners {
     pub fn signer(&self, message: &[u8], signature: &[u8]) -> Result<Signer, SignatureError> {
         // The reader of PEM skips what stands before, and ssh-keygen refuses it.
         let armoured = if signature.starts_with(BEGIN) { signature } else { b"" };
-        let signature =
-            SshSig::from_pem(armoured).map_err(|source| SignatureError::NoSignature { source })?;
+        let no_signature = |source| SignatureError::NoSignature { source };
+        let signature = SshSig::from_pem(armoured).map_err(no_signature)?;
         if signature.namespace() != NAMESPACE {
             return Err(SignatureError::Namespace { found: signature.namespace().to_owned() });
         }
         let key = PublicKey::from(signature.public_key().clone());
+        if is_exact(armoured, &signature, &key) != Some(true) {
+            return Err(no_signature(ssh_key::Error::FormatEncoding));
+        }
         let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
         // First whether it is true at all: what is said of a forged one would be said of somebody else's key.
         key.verify(NAMESPACE, message, &signature)
@@ -62,6 +66,21 @@ impl AllowedSigners {
         let principals = self.principals_of(&key, &fingerprint)?;
         Ok(Signer { principals, fingerprint, key_type: key.algorithm().to_string() })
     }
+}
+
+/// Whether it has the one form that ssh-keygen writes: the reader takes other line ends, version 0, and other lengths of the
+/// parts of keys and around the signature. It cannot write all keys of hardware again as they were.
+fn is_exact(armoured: &[u8], signature: &SshSig, key: &PublicKey) -> Option<bool> {
+    let text = str::from_utf8(armoured).ok().filter(|text| !text.contains('\r'))?;
+    let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let bytes = Base64::decode_vec(&body).ok()?;
+    let key = key.to_bytes().ok()?;
+    let rest = bytes.strip_prefix(b"SSHSIG\0\0\0\x01")?.strip_prefix(&u32::to_be_bytes(key.len() as u32))?;
+    let rest = rest.strip_prefix(&key[..])?;
+    let texts =
+        [signature.namespace().len(), signature.reserved().len(), signature.hash_alg().as_str().len()];
+    let (length, signed) = rest.get(texts.map(|length| 4 + length).iter().sum()..)?.split_first_chunk()?;
+    Some(u32::from_be_bytes(*length) as usize == signed.len())
 }
 
 impl Trust for AllowedSigners {
@@ -98,4 +117,63 @@ pub fn judge(file: Option<&Path>, of_host: &Path) -> Result<Arc<dyn Trust>, Sign
 
 fn is_missing(path: &Path) -> bool {
     fs_err::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys, and what they have made of `message`. The second is of hardware.
+    const SIGNATURES: [(&str, &str); 2] = [
+        (
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHCs8pj/hwlnKiHkljEyWqy2DsdiQbRv01Lg2KprF8Hq",
+            "-----BEGIN SSH SIGNATURE-----\n\
+             U1NIU0lHAAAAAQAAADMAAAALc3NoLWVkMjU1MTkAAAAgcKzymP+HCWcqIeSWMTJarLYOx2\n\
+             JBtG/TUuDYqmsXweoAAAALd2hlZWxiYXJyb3cAAAAAAAAABnNoYTUxMgAAAFMAAAALc3No\n\
+             LWVkMjU1MTkAAABA8boa8zRv2Rg/nQPsbrWt2NwrS5VOjpfBv8tqLSqI5HEQQkcbDtq/E4\n\
+             f6VscF9owHEM8sYHv1p/FV4WKgbHAACw==\n\
+             -----END SSH SIGNATURE-----\n\
+             ",
+        ),
+        (
+            "sk-ecdsa-sha2-nistp256@openssh.com AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20AAAAIbmlzdHAyNTYAAABBBApH1bzSNjGaLSjV087k3YEt2fYSqsMZbJAUTeweJNL8XRtamFlwfPbK4tJ9zLT506cKnXT+QVoKM5gAFuFR/UAAAAAEc3NoOg==",
+            "-----BEGIN SSH SIGNATURE-----\n\
+             U1NIU0lHAAAAAQAAAH8AAAAic2stZWNkc2Etc2hhMi1uaXN0cDI1NkBvcGVuc3NoLmNvbQ\n\
+             AAAAhuaXN0cDI1NgAAAEEECkfVvNI2MZotKNXTzuTdgS3Z9hKqwxlskBRN7B4k0vxdG1qY\n\
+             WXB89sri0n3MtPnTpwqddP5BWgozmAAW4VH9QAAAAARzc2g6AAAAC3doZWVsYmFycm93AA\n\
+             AAAAAAAAZzaGE1MTIAAAB4AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5j\n\
+             b20AAABJAAAAIQDyfmIJMQrSoB2gFzCMgxV0loiSMb0mTcB90iG0ZIfieQAAACB+LZtpIg\n\
+             jRWlcGaaubrw6e5VTqwWe9JYwkZadyzLtZVAEAAAAH\n\
+             -----END SSH SIGNATURE-----\n\
+             ",
+        ),
+    ];
+
+    /// In one form alone, which is that of ssh-keygen.
+    #[test]
+    fn no_byte_of_a_signature_can_be_another() {
+        for (key, text) in SIGNATURES {
+            let allowed = AllowedSigners::parse(Path::new("allowed"), &format!("* {key}\n")).unwrap();
+            let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+            let bytes = Base64::decode_vec(&body).unwrap();
+            let is_taken = |bytes: &[u8]| {
+                let body = Base64::encode_string(bytes);
+                let lines = body.as_bytes().chunks(70).map(|line| str::from_utf8(line).unwrap());
+                let lines = lines.collect::<Vec<_>>().join("\n");
+                let text = format!("-----BEGIN SSH SIGNATURE-----\n{lines}\n-----END SSH SIGNATURE-----\n");
+                allowed.signer(b"message", text.as_bytes()).is_ok()
+            };
+            assert!(is_taken(&bytes), "{key}");
+            // What the curves judge themselves is at the end, and slow.
+            let taken: Vec<_> = (0..bytes.len() - 64)
+                .filter(|&at| {
+                    let mut changed = bytes.clone();
+                    changed[at] ^= 1;
+                    is_taken(&changed)
+                })
+                .collect();
+            assert!(taken.is_empty(), "{key}: {taken:?}");
+            assert!(!is_taken(&[&bytes[..], b"\0"].concat()), "{key}");
+        }
+    }
 }
