@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::error::ZipError;
 use super::time::DosTime;
 use crate::manifest::MemberKind;
 
@@ -49,6 +50,14 @@ impl Entry {
             0o040_000 => self.is_directory() && self.size == 0,
             _ => false,
         }
+    }
+
+    /// Refuses contents with another CRC-32, which is `found`.
+    pub(crate) fn check_crc32(&self, found: u32) -> Result<(), ZipError> {
+        if found == self.crc32 {
+            return Ok(());
+        }
+        Err(ZipError::Crc { name: self.name.clone(), expected: self.crc32, found })
     }
 
     /// What it is as a member of an artifact, by the mode in the zip.

@@ -69,10 +69,7 @@ impl Inflater {
             }
             Method::Deflated => stream(entry, raw, sink, done)?,
         };
-        if found == entry.crc32 {
-            return Ok(());
-        }
-        Err(ZipError::Crc { name: entry.name.clone(), expected: entry.crc32, found })
+        entry.check_crc32(found)
     }
 
     fn inflate(
