@@ -43,6 +43,12 @@ impl Lock {
     ) -> Result<Self, FsError> {
         let name = path.file_name().unwrap_or_default();
         let wait = Wait { begun: Instant::now(), patience };
+        if let Err(error) = directory.stat_at(name)
+            && error.kind() == std::io::ErrorKind::InvalidData
+        {
+            // Another user has mounted a file system there, whose server may let this process wait.
+            return Err(FsError::io("open", path)(error));
+        }
         loop {
             let file = match open_lock_in(directory.as_fd(), name, path) {
                 // Another user's lease on a file of his (fcntl(2)).

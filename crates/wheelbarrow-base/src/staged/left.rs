@@ -8,7 +8,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fs_err as fs;
 use rustix::fs::{FileType, Stat};
 
 use super::names::{NEXT, REMOVAL, is_directory, lock_of, name_in, name_of, open_parent};
@@ -23,11 +22,12 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// this too; call this first to look at the destination before.
 pub fn put_right(destination: &Path) -> Result<(), FsError> {
     let Some((parent, name)) = destination.parent().zip(destination.file_name()) else { return Ok(()) };
-    let is_left = |suffix| fs::symlink_metadata(parent.join(name_of(name, suffix))).is_ok();
+    // Where there is no such directory, nothing is left in it.
+    let Ok(parent) = open_parent(parent) else { return Ok(()) };
+    let is_left = |suffix| parent.stat_at(name_of(name, suffix)).is_ok();
     if !is_left(NEXT) && !is_left(OLD) {
         return Ok(());
     }
-    let parent = open_parent(parent)?;
     let _short = Lock::passing(&parent, &lock_of(destination))?;
     finish(&parent, destination)
 }
@@ -96,6 +96,9 @@ pub(super) fn recover(parent: &Directory, destination: &Path, prefix: &OsStr) ->
 
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+    use wheelbarrow_testing::mounts::{SilentMount, in_time};
+
     use super::super::Staged;
     use super::*;
 
@@ -121,6 +124,21 @@ mod tests {
         assert!(living.path().exists() && second.path().exists());
         drop((living, second));
         assert_eq!(names(place.path()), others);
+    }
+
+    /// Any user may make an entry of such a name in /tmp, and mount a file system on it.
+    #[test]
+    fn a_file_system_of_another_user_is_no_leftover() {
+        for name in [".site.wheelbarrow-0123abcd", ".site.wheelbarrow-next", ".site.wheelbarrow-old"] {
+            let place = tempfile::tempdir().unwrap();
+            let destination = place.path().join("site");
+            fs::create_dir(place.path().join(name)).unwrap();
+            let Some(_mount) = SilentMount::at(&place.path().join(name)) else { return };
+            in_time(move || {
+                put_right(&destination).unwrap();
+                drop(Staged::begin(&destination).unwrap());
+            });
+        }
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub(super) fn open_parent(path: &Path) -> Result<Directory, FsError> {
         Some(below) => place(Path::new("/"), below).and_then(|found| found.directory.sub(&found.name)),
         None => Directory::open_following(path),
     };
-    opened.map_err(FsError::io("open the directory", path))
+    // Whoever may write in it could mount a file system on what is looked for there.
+    opened.map(Directory::without_mounts_of_others).map_err(FsError::io("open the directory", path))
 }
 
 /// The path of a file lock that is held briefly.
