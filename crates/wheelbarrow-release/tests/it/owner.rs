@@ -89,11 +89,10 @@ fn a_program_of_another_user_that_reloads_is_found() {
 fn an_environment_that_the_owner_cannot_read_is_found_before_the_switch() {
     let Some(place) = place() else { return };
     let settings = format!("owner = '{OWNER}'\ncheck = {{ enabled = false }}");
-    place.deploy(&place.artifact("1", &settings)).unwrap();
-    place.deploy(&place.artifact("2", &settings)).unwrap();
+    let first = place.deploy(&place.artifact("2", &settings)).unwrap();
+    place.deploy(&place.artifact("3", &settings)).unwrap();
     let (root, live) = (place.root(), place.root().live().unwrap());
-    let first = root.found().unwrap().into_iter().find(|found| Some(&found.id) != live.as_ref()).unwrap().id;
-    let environment = root.release(&first).join("environment.json");
+    let environment = first.path.join("environment.json");
     fs::write(&environment, "{}").unwrap();
     fs::set_permissions(&environment, PermissionsExt::from_mode(0o640)).unwrap();
     chown(&environment, Some(0), Some(0)).unwrap();
@@ -109,7 +108,6 @@ fn an_environment_that_the_owner_cannot_read_is_found_before_the_switch() {
 #[test]
 fn what_the_site_wrote_into_the_release_before_is_noted() {
     let Some(place) = place() else { return };
-    place.deploy(&place.artifact("1", "")).unwrap();
     place.deploy(&place.artifact("2", "")).unwrap();
     assert!(!place.notes().contains("does not have files"), "{}", place.notes());
     let database = place.root().current().join("instance/site.sqlite");
