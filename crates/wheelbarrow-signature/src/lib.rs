@@ -17,11 +17,13 @@ use std::sync::Arc;
 
 use base64ct::{Base64, Encoding};
 use serde::Serialize;
+use ssh_encoding::Decode;
 use ssh_key::{HashAlg, PublicKey, SshSig};
 use wheelbarrow_artifact::{Anybody, Distrust, Trust};
 
-/// The first line of a signature (PROTOCOL.sshsig of OpenSSH).
-const BEGIN: &[u8] = b"-----BEGIN SSH SIGNATURE-----";
+/// The first line of a signature, and the last (PROTOCOL.sshsig of OpenSSH).
+const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----\n";
+const END: &str = "-----END SSH SIGNATURE-----";
 
 pub use allowed::{AllowedSigners, NAMESPACE};
 pub use error::SignatureError;
@@ -48,16 +50,13 @@ impl fmt::Display for Signer {
 impl AllowedSigners {
     /// Who has signed `message`, if that may be anybody.
     pub fn signer(&self, message: &[u8], signature: &[u8]) -> Result<Signer, SignatureError> {
-        // The reader of PEM skips what stands before, and ssh-keygen refuses it.
-        let armoured = if signature.starts_with(BEGIN) { signature } else { b"" };
-        let no_signature = |source| SignatureError::NoSignature { source };
-        let signature = SshSig::from_pem(armoured).map_err(no_signature)?;
+        let (signature, bytes) = read(signature)?;
         if signature.namespace() != NAMESPACE {
             return Err(SignatureError::Namespace { found: signature.namespace().to_owned() });
         }
         let key = PublicKey::from(signature.public_key().clone());
-        if is_exact(armoured, &signature, &key) != Some(true) {
-            return Err(no_signature(ssh_key::Error::FormatEncoding));
+        if is_exact(&bytes, &signature, &key) != Some(true) {
+            return Err(SignatureError::NoSignature { source: ssh_key::Error::FormatEncoding });
         }
         let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
         // First whether it is true at all: what is said of a forged one would be said of somebody else's key.
@@ -68,12 +67,23 @@ impl AllowedSigners {
     }
 }
 
-/// Whether it has the one form that ssh-keygen writes: the reader takes other line ends, version 0, and other lengths of the
-/// parts of keys and around the signature. It cannot write all keys of hardware again as they were.
-fn is_exact(armoured: &[u8], signature: &SshSig, key: &PublicKey) -> Option<bool> {
-    let text = str::from_utf8(armoured).ok().filter(|text| !text.contains('\r'))?;
-    let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
-    let bytes = Base64::decode_vec(&body).ok()?;
+/// A signature, and its bytes without the armour.
+fn read(armoured: &[u8]) -> Result<(SshSig, Vec<u8>), SignatureError> {
+    let no_signature = |source| SignatureError::NoSignature { source };
+    let bytes = bytes_of(armoured).ok_or_else(|| no_signature(ssh_key::Error::FormatEncoding))?;
+    Ok((SshSig::decode(&mut &bytes[..]).map_err(no_signature)?, bytes))
+}
+
+/// What is in the armour: the lines that ssh-keygen writes, and nothing before them.
+fn bytes_of(armoured: &[u8]) -> Option<Vec<u8>> {
+    let body =
+        str::from_utf8(armoured).ok()?.strip_prefix(BEGIN)?.trim_end_matches('\n').strip_suffix(END)?;
+    Base64::decode_vec(&body.replace('\n', "")).ok()
+}
+
+/// Whether it has the one form that ssh-keygen writes: the reader takes version 0, and other lengths of the parts of keys and
+/// around the signature. It cannot write all keys of hardware again as they were.
+fn is_exact(bytes: &[u8], signature: &SshSig, key: &PublicKey) -> Option<bool> {
     let key = key.to_bytes().ok()?;
     let rest = bytes.strip_prefix(b"SSHSIG\0\0\0\x01")?.strip_prefix(&u32::to_be_bytes(key.len() as u32))?;
     let rest = rest.strip_prefix(&key[..])?;

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::Serialize;
-use ssh_key::{HashAlg, PublicKey, SshSig};
+use ssh_key::{HashAlg, PublicKey};
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_base::progress::Progress;
 
 use crate::attach::attach;
-use crate::{NAMESPACE, SignatureError};
+use crate::{NAMESPACE, SignatureError, read};
 
 /// What was signed, and with which key.
 #[derive(Clone, Debug, Serialize)]
@@ -37,7 +37,7 @@ pub fn sign(
     }
     let artifact = Artifact::open(path)?.verify(progress)?;
     let signature = ssh_keygen(key, artifact.manifest_bytes())?;
-    let read = SshSig::from_pem(&signature).map_err(|source| SignatureError::NoSignature { source })?;
+    let (read, _) = read(&signature)?;
     let public = PublicKey::from(read.public_key().clone());
     attach(&artifact, &signature, output)?;
     Ok(Signed {

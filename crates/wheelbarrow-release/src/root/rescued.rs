@@ -179,12 +179,12 @@ pub(crate) fn is_link(stat: &Stat) -> bool {
 }
 
 /// How many bytes the file has; none of a link, which is not copied. A file with several names is copied once: `names` has the
-/// device and inode of such a file, and the path of its copy.
+/// device and inode of such a file, and the path of its copy, if that is text.
 fn copy_file(
     from: &Directory,
     to: &Directory,
     path: &Path,
-    names: &mut BTreeMap<(u64, u64), PathBuf>,
+    names: &mut BTreeMap<String, String>,
 ) -> io::Result<Option<u64>> {
     let (Some(name), false) = (path.file_name(), path.as_os_str().as_encoded_bytes().ends_with(b"/")) else {
         return Err(io::Error::new(
@@ -218,9 +218,9 @@ fn copy_file(
         }
         to = made;
     }
-    let inode = (stat.st_dev, stat.st_ino);
-    if let Some(first) = names.get(&inode) {
-        to.link(&all.file(first)?, name)?;
+    let inode = format!("{}:{}", stat.st_dev, stat.st_ino);
+    if let Some(first) = names.get(&inode).and_then(|first| all.file(first).ok()) {
+        to.link(&first, name)?;
         return Ok(Some(0));
     }
     let target = to.create(name, 0o600)?;
@@ -231,7 +231,7 @@ fn copy_file(
     let written = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
     rustix::fs::futimens(&target, &Timestamps { last_access: written, last_modification: written })?;
     if stat.st_nlink > 1 {
-        names.insert(inode, path.to_path_buf());
+        names.insert(inode, path.to_string_lossy().into_owned());
     }
     Ok(Some(stat.st_size.unsigned_abs()))
 }

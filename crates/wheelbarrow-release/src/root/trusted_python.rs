@@ -52,22 +52,14 @@ pub(crate) fn check(python: &Path) -> Result<(), ReleaseError> {
 
 /// [`check`] of a program that reloads the server, if the settings name its path.
 pub(crate) fn check_command(program: &str) -> Result<(), ReleaseError> {
-    match foreign_command(program) {
-        Some(reason) => {
+    match check(Path::new(program)) {
+        Err(ReleaseError::ForeignPython { reason, .. }) if program.starts_with('/') => {
             let reason = format!(
                 "root does not run {program}: {reason}. Run it as that user, `runuser -u USER -- {program}`, or give it to root"
             );
             Err(ReleaseError::Setting { key: "server", reason })
         }
-        None => Ok(()),
-    }
-}
-
-/// Why [`check_command`] refuses a program.
-pub(crate) fn foreign_command(program: &str) -> Option<String> {
-    match check(Path::new(program)) {
-        Err(ReleaseError::ForeignPython { reason, .. }) if program.starts_with('/') => Some(reason),
-        _ => None,
+        _ => Ok(()),
     }
 }
 

@@ -80,7 +80,7 @@ fn a_program_of_another_user_that_reloads_is_found() {
     chown(&program, Some(OWNER), None).unwrap();
     let found = find().unwrap();
     assert_eq!(Path::new(&found.place), program);
-    assert!(found.what.contains("belongs to the user 4321, so root does not run it"), "{}", found.what);
+    assert!(found.what.contains("belongs to the user 4321. Run it as that user"), "{}", found.what);
     assert_eq!(place.deploy(&place.artifact("2", "")).unwrap_err().exit_code(), 8);
 }
 

@@ -135,12 +135,8 @@ pub(super) fn under_root(root: &Root) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in [settings::FILE, environment::ENVIRONMENT] {
         let Err(error @ ReleaseError::Untrusted { .. }) = trusted::read(root, name) else { continue };
-        findings.push(Finding {
-            rule: rule::UNTRUSTED_FILE,
-            place: root.shared().join(name).display().to_string(),
-            what: format!("{error}, so every command that needs it is refused"),
-            hint: error.hint().unwrap_or_default(),
-        });
+        let place = root.shared().join(name).display().to_string();
+        findings.push(untrusted(place, &error, "so every command that needs it is refused"));
     }
     let is_at_work = lock::holder(root).is_some();
     for path in trash::left(root).into_iter().filter(|_| !is_at_work) {
@@ -160,29 +156,20 @@ pub(super) fn python(release: &CompleteRelease) -> Option<Finding> {
     let receipt = Receipt::of(release).ok()?;
     let error = trusted_python::check(receipt.python()).err();
     let error = error.filter(|error| matches!(error, ReleaseError::ForeignPython { .. }))?;
-    Some(Finding {
-        rule: rule::UNTRUSTED_FILE,
-        place: receipt.python().display().to_string(),
-        what: format!("{error}, so `env` cannot make a release of the live one"),
-        hint: error.hint().unwrap_or_default(),
-    })
+    let place = receipt.python().display().to_string();
+    Some(untrusted(place, &error, "so `env` cannot make a release of the live one"))
 }
 
-/// A program that reloads the server, which root does not run since the site's user could write it.
+/// A program that reloads the server, which the site's user could write.
 pub(super) fn reload(server: &Server) -> Option<Finding> {
     let Server::Command { command } = server else { return None };
-    let program = command.program();
-    Some(Finding {
-        rule: rule::UNTRUSTED_FILE,
-        what: format!(
-            "{}, so root does not run it, and every deploy is refused",
-            trusted_python::foreign_command(program)?
-        ),
-        place: program.to_owned(),
-        hint: format!(
-            "`runuser -u USER -- {program}` as the command of the server, or give the program to root"
-        ),
-    })
+    let error = trusted_python::check_command(command.program()).err()?;
+    Some(untrusted(command.program().to_owned(), &error, "and until then every deploy is refused"))
+}
+
+fn untrusted(place: String, error: &ReleaseError, therefore: &str) -> Finding {
+    let (what, hint) = (format!("{error}, {therefore}"), error.hint().unwrap_or_default());
+    Finding { rule: rule::UNTRUSTED_FILE, place, what, hint }
 }
 
 /// Every file below these directories of a machine that can be read, in order; a directory that is not there has none.
