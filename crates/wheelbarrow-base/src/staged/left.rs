@@ -22,7 +22,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// this too; call this first to look at the destination before.
 pub fn put_right(destination: &Path) -> Result<(), FsError> {
     let Some((parent, name)) = destination.parent().zip(destination.file_name()) else { return Ok(()) };
-    // Where there is no such directory, nothing is left in it.
+    // A directory that is missing has no leftovers.
     let Ok(parent) = open_parent(parent) else { return Ok(()) };
     let is_left = |suffix| parent.stat_at(name_of(name, suffix)).is_ok();
     if !is_left(NEXT) && !is_left(OLD) {

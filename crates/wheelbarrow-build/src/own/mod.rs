@@ -7,6 +7,7 @@
 mod project_tree;
 mod reduce;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -66,7 +67,8 @@ impl OwnDistribution {
                     .into(),
             );
         }
-        let revision = if declared.dynamic_version { describe(root) } else { String::new() };
+        let revision =
+            if declared.dynamic_version { describe(root) + &given_version() } else { String::new() };
         let tree = ProjectTree { root: root.to_path_buf(), files, revision };
         Ok(Self { name: declared.name.filter(|_| packaged), tree: Arc::new(tree) })
     }
@@ -133,6 +135,22 @@ fn setup_cfg_name(root: &Path) -> Option<String> {
         .filter_map(|line| line.split_once('='))
         .find(|(key, _)| key.trim() == "name")
         .map(|(_, value)| value.trim().to_owned())
+}
+
+/// What variables give as the version in place of git's: those of setuptools-scm and hatch-vcs (with the name of a distribution
+/// behind), pbr, PDM and poetry-dynamic-versioning.
+fn given_version() -> String {
+    const NAMES: [&str; 4] = [
+        "SETUPTOOLS_SCM_PRETEND_VERSION",
+        "PBR_VERSION",
+        "PDM_BUILD_SCM_VERSION",
+        "POETRY_DYNAMIC_VERSIONING_BYPASS",
+    ];
+    let all: BTreeMap<_, _> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| NAMES.iter().any(|known| name.starts_with(known)))
+        .collect();
+    all.iter().map(|(name, value)| format!(" {name}={}", value.display())).collect()
 }
 
 /// The commit, counted from the last tag. Empty if git does not know.

@@ -11,6 +11,6 @@ pub struct ProjectTree {
     pub root: PathBuf,
     /// Without what `.gitignore` and `.wheelbarrowignore` name; with what the setting `exclude` names.
     pub files: Vec<ProjectFile>,
-    /// `git describe`, if the version comes from the build backend, which may read tags.
+    /// `git describe` and variables that give a version, if the version comes from the build backend.
     pub revision: String,
 }

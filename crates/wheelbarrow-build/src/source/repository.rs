@@ -1,5 +1,6 @@
 //! The git repository of a source that is built from a copy: backends make versions of its tags.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -32,23 +33,35 @@ pub(super) fn place(from: &Path, to: &Path) -> Result<PathBuf> {
 pub(super) fn needed(to: &Path) -> Option<PathBuf> {
     let link = to.join(DOT_GIT);
     let repository = fs::canonicalize(&link).ok()?;
-    match fs::read_to_string(repository.join(COMMON)) {
-        Ok(common) => fs::canonicalize(repository.join(common.trim_end())).ok(),
-        Err(_) => link.is_symlink().then_some(repository),
-    }
+    let common = common(&repository)?;
+    (link.is_symlink() || common != repository).then_some(common)
 }
 
-/// The nearest top of a work tree, and its repository.
+/// The nearest top of a work tree, and its repository. Git runs programs that the configuration of a repository names, and would
+/// look at the owner of the copy: so the repository belongs to root, to this user, or to the owner of the source, whose code is
+/// run anyway.
 fn find(from: &Path) -> Option<(PathBuf, PathBuf)> {
     let top = from.ancestors().find(|directory| directory.join(DOT_GIT).exists())?;
     let named = top.join(DOT_GIT);
     let repository = if named.is_dir() {
-        named
+        named.clone()
     } else {
         let text = fs::read_to_string(&named).ok()?;
         top.join(text.strip_prefix("gitdir:")?.trim())
     };
-    Some((top.to_path_buf(), fs::canonicalize(repository).ok()?))
+    let repository = fs::canonicalize(repository).ok()?;
+    let owner = |path: &Path| Some(fs::symlink_metadata(path).ok()?.uid());
+    let trusted = [Some(0), Some(rustix::process::geteuid().as_raw()), owner(from)];
+    let all = [named, repository.clone(), common(&repository)?];
+    all.iter().all(|path| trusted.contains(&owner(path))).then(|| (top.to_path_buf(), repository))
+}
+
+/// The repository itself, or that of which `repository` is a worktree.
+fn common(repository: &Path) -> Option<PathBuf> {
+    match fs::read_to_string(repository.join(COMMON)) {
+        Ok(common) => fs::canonicalize(repository.join(common.trim_end())).ok(),
+        Err(_) => Some(repository.to_path_buf()),
+    }
 }
 
 /// The configuration of a submodule's repository names its work tree, so git would not look at the copy. Git ignores that line
@@ -118,6 +131,36 @@ mod tests {
         }
         let to = all.join("copy");
         assert_eq!(seen(&outer.join("backend"), &to), (to.clone(), "v2".to_owned()));
+    }
+
+    /// As `/tmp/.git`, which any user can make above what is built in there.
+    #[test]
+    fn a_repository_of_another_user_is_not_used() {
+        if !rustix::process::geteuid().is_root() {
+            return println!("skipped: only root has files of several users");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let all = fs::canonicalize(directory.path()).unwrap();
+        let (top, source) = (all.join("top"), all.join("top/backend"));
+        repository(&top, "v1");
+        let is_used = |to: &str| {
+            let to = all.join(to);
+            place(&source, &to).unwrap();
+            to.join(".git").exists()
+        };
+        assert!(is_used("own"));
+        std::os::unix::fs::chown(top.join(".git"), Some(4321), None).unwrap();
+        assert!(!is_used("directory"));
+        std::os::unix::fs::chown(&source, Some(4321), None).unwrap();
+        assert!(is_used("owner of the source"));
+        std::os::unix::fs::chown(&source, Some(0), None).unwrap();
+        fs::rename(top.join(".git"), all.join("theirs")).unwrap();
+        fs::write(top.join(".git"), "gitdir: ../theirs\n").unwrap();
+        assert!(!is_used("file"));
+        fs::remove_file(top.join(".git")).unwrap();
+        fs::create_dir(top.join(".git")).unwrap();
+        fs::write(top.join(".git/commondir"), "../../theirs\n").unwrap();
+        assert!(!is_used("common"));
     }
 
     #[test]

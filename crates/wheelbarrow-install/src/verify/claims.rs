@@ -43,7 +43,7 @@ pub(super) enum LinkJudgement {
     Unknown,
 }
 
-/// With these errors there is no install: nothing is there, a file, a link, or a mount of another user.
+/// Errors that mean that there is no install: the path is missing, or is a file, a link or a mount of another user.
 const NOTHING_THERE: [io::ErrorKind; 4] = [
     io::ErrorKind::NotFound,
     io::ErrorKind::NotADirectory,

@@ -97,6 +97,27 @@ fn links_in_the_project_are_packed_as_links() {
 }
 
 #[test]
+fn a_version_that_a_variable_gives_is_not_that_of_the_build_before() {
+    let place = project();
+    place.write("project/pyproject.toml", &PYPROJECT.replace("version = '2.5'", "dynamic = ['version']"));
+    let text = BACKEND.replace("2.5", "VERSION").replace("INFO = \"my_shop-VERSION.dist-info/\"", "");
+    let text = text.replace("my_shop-VERSION-", "my_shop-\" + VERSION + \"-");
+    let text = text.replace("Version: VERSION\\n\"", "Version: \" + VERSION.encode() + b\"\\n\"");
+    let head = "import os\nVERSION = os.environ['SETUPTOOLS_SCM_PRETEND_VERSION']\n\
+                INFO = 'my_shop-' + VERSION + '.dist-info/'\n";
+    place.write("project/support/backend.py", &format!("{head}{text}"));
+    for version in ["1.5", "1.6"] {
+        let mut command = wheelbarrow(&place.path());
+        command.args(["build", "project", "-o", "site.zip", "--cache-dir"]).arg(cache());
+        let said = place.finish(command.env("SETUPTOOLS_SCM_PRETEND_VERSION", version));
+        if !is_built(&said) {
+            return;
+        }
+        assert!(said.err.contains(&format!("own distribution, my-shop {version}")), "{}", said.all());
+    }
+}
+
+#[test]
 fn the_projects_own_distribution_is_installed() {
     let place = project();
     let said = build(&place, &[]);

@@ -63,7 +63,7 @@ pub(super) fn named(modules: &[PythonModule<'_>], served: Option<&str>) -> Named
     NamedSettings::Nowhere
 }
 
-/// What a statement sets the variable to; none for what is no literal.
+/// The text that a statement sets the variable to; none if it is not a literal.
 fn values_of_variable(statement: &Statement) -> Vec<Option<String>> {
     let tokens = &statement.tokens;
     let value = |at: usize| {
@@ -160,7 +160,7 @@ fn places(loaded: &Loaded) -> Facts {
 fn written_places(loaded: &Loaded, facts: &mut Facts) {
     let databases = loaded.databases.iter();
     let databases = databases.filter_map(|database| place(database.path.as_ref(), database.is_certain));
-    // The name of another database than SQLite is no path.
+    // Only SQLite has a path as the name of a database.
     let databases: BTreeSet<_> = databases.filter(|place| *place != Place::Unknown).collect();
     for (name, places) in [("a database", databases), ("MEDIA_ROOT", setting(loaded, "MEDIA_ROOT"))] {
         for found in &places {

@@ -1,5 +1,5 @@
-//! The files of a project that are Python, as statements of tokens. Comments and texts are never taken for code. This
-//! is no parser: what a statement means is for those who read its tokens.
+//! The files of a project that are Python, as statements of tokens. Comments and texts are never taken for code. The
+//! meaning of a statement is found elsewhere, from its tokens.
 
 use fs_err as fs;
 use wheelbarrow_build::project::ProjectFile;

@@ -8,7 +8,7 @@ use super::source::{Token, in_brackets, split_at};
 pub(super) enum Value {
     /// `None`, or an empty text.
     Nothing,
-    /// As it stands: relative to whatever it is joined with, or absolute.
+    /// A path as the settings write it: absolute, or relative to the path before it.
     Text(String),
     /// Relative to the project, with `..` at its beginning only.
     Path(Vec<String>),
