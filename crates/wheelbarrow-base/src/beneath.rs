@@ -129,6 +129,14 @@ impl Directory {
         Ok(rustix::fs::statat(above.as_ref().unwrap_or(self), name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
+    /// As [`Self::stat_at`]; `None` if nothing has this name. Any other failure does not say that nothing is there.
+    pub fn find(&self, path: impl AsRef<Path>) -> io::Result<Option<Stat>> {
+        match self.stat_at(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
     /// The `stat` of the directory itself.
     pub fn stat(&self) -> io::Result<Stat> {
         Ok(rustix::fs::fstat(self)?)

@@ -128,8 +128,9 @@ impl Staged {
         let short = Lock::passing(&self.parent, &lock_of(&self.destination))?;
         self.refuse_exchanged()?;
         self.give_away()?;
-        match (commit, self.parent.stat_at(name_in(&self.destination))) {
-            (Commit::Replace, Ok(stat)) if is_directory(&stat) => self.exchange()?,
+        let standing = self.parent.find(name_in(&self.destination));
+        match (commit, standing.map_err(FsError::io("look at", &self.destination))?) {
+            (Commit::Replace, Some(stat)) if is_directory(&stat) => self.exchange()?,
             _ => self.rename()?,
         }
         self.committed = true;

@@ -131,7 +131,13 @@ fn inspect_directory(
     refuse_unsettled(destination)?;
     let mut empty = true;
     let mut only_environment = true;
-    let is_install = fs::symlink_metadata(destination.join(RECEIPT_PATH)).is_ok();
+    let receipt = destination.join(RECEIPT_PATH);
+    let is_install = match fs::symlink_metadata(&receipt) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Err(InstallError::io("look at", &receipt)(error));
+        }
+        found => found.is_ok(),
+    };
     for entry in fs::read_dir(destination).map_err(InstallError::io("list", destination))? {
         let entry = entry.map_err(InstallError::io("list", destination))?;
         empty = false;

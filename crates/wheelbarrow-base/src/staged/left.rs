@@ -4,6 +4,7 @@
 //! whether it counts.
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,8 +25,9 @@ pub fn put_right(destination: &Path) -> Result<(), FsError> {
     let Some((parent, name)) = destination.parent().zip(destination.file_name()) else { return Ok(()) };
     // A directory that is missing has no leftovers.
     let Ok(parent) = open_parent(parent) else { return Ok(()) };
-    let is_left = |suffix| parent.stat_at(name_of(name, suffix)).is_ok();
-    if !is_left(NEXT) && !is_left(OLD) {
+    let is_left =
+        |suffix| leftover(&parent, &name_of(name, suffix), destination).map(|found| found.is_some());
+    if !is_left(NEXT)? && !is_left(OLD)? {
         return Ok(());
     }
     let _short = Lock::passing(&parent, &lock_of(destination))?;
@@ -51,16 +53,25 @@ fn is_ours(parent: &Stat, stat: &Stat, destination: Option<&Stat>) -> bool {
     is_own(stat) || (is_given && is_settled(parent, stat))
 }
 
+/// What has this name, unless another user has mounted it: nothing in there is a leftover.
+fn leftover(parent: &Directory, name: &OsStr, destination: &Path) -> Result<Option<Stat>, FsError> {
+    match parent.find(name) {
+        Err(error) if error.kind() == ErrorKind::InvalidData => Ok(None),
+        found => found.map_err(FsError::io("look at", &destination.with_file_name(name))),
+    }
+}
+
 /// Completes a replacement that was begun.
 fn finish(parent: &Directory, destination: &Path) -> Result<(), FsError> {
     let name = name_in(destination);
     let above = parent.stat().map_err(FsError::io("look at", destination.parent().unwrap_or(destination)))?;
     for left in [NEXT, OLD].map(|suffix| name_of(name, suffix)) {
-        let Some(stat) = parent.stat_at(&left).ok().filter(is_directory) else { continue };
-        if left == name_of(name, NEXT) && is_ours(&above, &stat, parent.stat_at(name).ok().as_ref()) {
+        let Some(stat) = leftover(parent, &left, destination)?.filter(is_directory) else { continue };
+        let standing = || parent.find(name).map_err(FsError::io("look at", destination));
+        if left == name_of(name, NEXT) && is_ours(&above, &stat, standing()?.as_ref()) {
             remove_tree(parent, name, destination, &Patience::of(REMOVAL))?;
         }
-        if is_settled(&above, &stat) && parent.stat_at(name).is_err() {
+        if is_settled(&above, &stat) && standing()?.is_none() {
             parent.rename(&left, parent, name).map_err(FsError::io("rename to", destination))?;
         }
     }
@@ -73,7 +84,7 @@ pub(super) fn recover(parent: &Directory, destination: &Path, prefix: &OsStr) ->
     let path = destination.parent().unwrap_or(destination);
     let end = Instant::now() + SWEEP;
     let above = parent.stat().map_err(FsError::io("look at", path))?;
-    let standing = parent.stat_at(name_in(destination)).ok();
+    let standing = parent.find(name_in(destination)).map_err(FsError::io("look at", destination))?;
     for (name, kind) in parent.entries().map_err(FsError::io("list", path))? {
         let ours = name.as_bytes().strip_prefix(prefix.as_bytes()).is_some_and(is_made_here);
         if !ours || kind != FileType::Directory {
