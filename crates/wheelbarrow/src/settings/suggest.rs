@@ -81,7 +81,8 @@ pub(crate) fn text(project: &Path, table: &str) -> Result<String, BuildError> {
 #[derive(Default)]
 struct SharedPaths {
     shared: Vec<String>,
-    /// Of those, directories that have nothing but what keeps them in a checkout (`.gitignore`, `.gitkeep`): for `exclude`.
+    /// Of those, directories that have nothing but what keeps them in a checkout (`.gitignore`, `.gitkeep`), and empty
+    /// files: for `exclude`.
     emptied: Vec<String>,
     /// Each with the first file of the project in it.
     occupied: Vec<(String, String)>,
@@ -94,11 +95,12 @@ impl SharedPaths {
             let below = format!("{path}/");
             let mut inside =
                 files.iter().filter(|file| file.path == path || file.path.starts_with(&below)).peekable();
-            let is_empty = inside.peek().is_none();
+            let first = inside.peek().map(|file| if file.path == path { &path } else { &below });
+            let emptied = first.map(|first| format!("/{first}"));
             match inside.find(|file| !keeps_directory(file)) {
                 Some(file) => paths.occupied.push((path, file.path.clone())),
                 None => {
-                    paths.emptied.extend((!is_empty).then(|| format!("/{below}")));
+                    paths.emptied.extend(emptied);
                     paths.shared.push(path);
                 }
             }

@@ -359,12 +359,13 @@ fn the_python_of_the_project_is_used() {
 #[test]
 fn what_init_writes_can_be_built() {
     let settings = "BASE_DIR = Path(__file__).resolve().parent.parent\n\
-                    DATABASES = {\n    \"default\": {\n        \"NAME\": BASE_DIR / \"data/db.sqlite3\",\n    }\n}\n\
+                    DATABASES = {\n    \"default\": {\n        \"NAME\": BASE_DIR / \"data/db.sqlite3\",\n    },\n    \"log\": {\n        \"NAME\": BASE_DIR / \"log.sqlite3\",\n    }\n}\n\
                     MEDIA_ROOT = BASE_DIR / \"media\"\n";
     let place = Place::with(&[
         ("日本/requirements.txt", ""),
         ("日本/site/settings.py", settings),
         ("日本/data/.gitignore", "*\n!.gitignore\n"),
+        ("日本/log.sqlite3", ""),
         ("日本/media/.gitkeep", ""),
         ("日本/media/logo.svg", "<svg/>"),
     ]);
@@ -372,8 +373,8 @@ fn what_init_writes_can_be_built() {
     let text = place.read("日本/wheelbarrow.toml");
     for line in [
         "name = \"mysite\"  # that of the directory has no letter that is allowed",
-        "exclude = [\"/data/\"]  # beside what .gitignore names; the site writes there",
-        "shared = [\"data\"]  # the site writes there",
+        "exclude = [\"/data/\", \"/log.sqlite3\"]  # beside what .gitignore names; the site writes there",
+        "shared = [\"data\", \"log.sqlite3\"]  # the site writes there",
         "# the site writes to media, which has files of the project (media/logo.svg): before it can be in `shared`, move them",
     ] {
         assert!(text.lines().any(|it| it == line), "{line}\n{text}");
