@@ -6,6 +6,7 @@
 mod change;
 mod complete;
 mod digest;
+mod index_order;
 mod local;
 mod marker;
 mod paths;

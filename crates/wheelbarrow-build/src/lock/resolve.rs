@@ -17,7 +17,7 @@ use wheelbarrow_http::{redact, without_logins};
 use super::paths::{absolute_parent, relative_files};
 use super::request::{LockRequest, ReadRequest, is_frozen};
 use super::run::LockRun;
-use super::{Lock, Pylock, change, local, record, yanked};
+use super::{Lock, Pylock, change, index_order, local, record, yanked};
 use crate::inputs::formats::Formats;
 use crate::inputs::requirements::{self, Requirements, Sources};
 use crate::inputs::{Inputs, digest_of_files, has_our_table, is_same_file};
@@ -186,6 +186,9 @@ fn pylock(
     }
     let lock = || {
         let uv = Uv::needed(|| request.inputs.describe())?;
+        if let Some(note) = index_order::note(&request.index, &requirements.text) {
+            progress.note(&note);
+        }
         progress.begin("resolving", 1, Unit::Items);
         let resolved =
             LockRun { request, requirements, given, changed: changed.as_ref(), uv: &uv, progress }.lock();
