@@ -57,6 +57,9 @@ pub struct VirtualenvFile {
     pub executable: bool,
 }
 
+/// In characters.
+const LONGEST_REASON: usize = 300;
+
 /// An interpreter that cannot be used.
 #[derive(thiserror::Error)]
 pub enum ProbeError {
@@ -127,7 +130,8 @@ impl Interpreter {
             let mut lines = message.trim().lines();
             let first = lines.next().unwrap_or("no reason");
             let message = if first.starts_with("Traceback") { lines.last().unwrap_or(first) } else { first };
-            let message = message.to_owned();
+            // Another program repeats its arguments, which are long.
+            let message = message.chars().take(LONGEST_REASON).collect::<String>();
             return Err(ProbeError::Failed { path: path(), message });
         }
         json::from_slice(&output.stdout).map_err(|source| ProbeError::Facts { path: path(), source })

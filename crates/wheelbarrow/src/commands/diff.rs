@@ -7,7 +7,7 @@ use serde_json::json;
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_build::difference::{Change, Difference, difference};
 
-use crate::failure::{CommandResult, WithContext};
+use crate::failure::{CommandResult, Refusal, WithContext};
 use crate::pages;
 use crate::pages::artifact::needs;
 use crate::pages::difference::{change, growth, value, version, versions};
@@ -46,8 +46,13 @@ pub(crate) fn run(arguments: &DiffArguments, printer: &Printer) -> CommandResult
     }
 }
 
-/// Writes a page, all of it or nothing.
+/// Writes a page, all of it or nothing. `--html OLD NEW` with the page forgotten would otherwise replace an artifact.
 pub(super) fn write_page(path: &std::path::Path, text: &str) -> CommandResult<()> {
+    let is_artifact = path.is_file() && Artifact::open_thin(path, &Anybody).is_ok();
+    if is_artifact || path.extension().is_some_and(|extension| extension == "zip") {
+        let message = format!("{} is an artifact, not a page", path.display());
+        return Err(Refusal::usage(message, "name the page first: `--html page.html`").into());
+    }
     wheelbarrow_base::write_atomic(path, text.as_bytes(), 0o666)
         .context(|| format!("cannot write {}", path.display()))
 }

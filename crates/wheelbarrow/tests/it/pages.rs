@@ -103,6 +103,17 @@ fn a_difference_is_printed_as_text_and_json() {
     assert!(same.out.contains("both install the same"), "{}", same.all());
     let said = place.run(&["diff", "1.zip", "nothing.zip"]);
     assert!(said.code != 0 && said.err.contains("nothing.zip"), "{}", said.all());
+
+    // A word was forgotten: the older artifact is in the place of the page.
+    let before = fs::read(place.path().join("1.zip")).unwrap();
+    let said = place.run(&["inspect", "--html", "1.zip", "2.zip"]);
+    insta::assert_snapshot!(said.all(), @r"
+    exit code: 2
+    error: 1.zip is an artifact, not a page
+    hint: name the page first: `--html page.html`
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-2
+    ");
+    assert!(fs::read(place.path().join("1.zip")).unwrap() == before);
 }
 
 #[test]

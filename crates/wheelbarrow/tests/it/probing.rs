@@ -107,6 +107,9 @@ fn invalid_targets_are_reported() {
     hint: `--python PATH` names another; it must be a CPython, from 3.6 on
     docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-1
     ");
+    // Another program repeats its arguments.
+    place.write("python", "#!/bin/sh\nprintf %s \"$*\" >&2\nexit 3\n");
+    assert!(said("./python").len() < 700, "{}", said("./python"));
     insta::assert_snapshot!(said("./nothing"), @r"
     exit code: 1
     error: cannot run ./nothing
