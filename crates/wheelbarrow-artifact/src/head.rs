@@ -20,6 +20,16 @@ pub fn cases<'p>(programs: impl Iterator<Item = (&'p str, usize, u64)>) -> Strin
     [BEFORE, &cases.collect::<String>(), BEHIND].concat()
 }
 
+/// The Python that a shebang names, a path or a name on PATH: that of `#!/usr/bin/python3.11`, or of
+/// `#!/usr/bin/env python3.11`.
+pub fn python_of(shebang: &str) -> Option<&str> {
+    let mut words = shebang.lines().next()?.strip_prefix("#!")?.split_ascii_whitespace();
+    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let first = words.next()?;
+    let python = if name(first) == "env" { words.next()? } else { first };
+    name(python).starts_with("python").then_some(python)
+}
+
 /// Whether these first lines run the standalone binaries: they are the first of all members, in order, stored, and where the script
 /// has them.
 pub(crate) fn runs_programs(head: &str, entries: &[Entry]) -> bool {
@@ -33,4 +43,22 @@ pub(crate) fn runs_programs(head: &str, entries: &[Entry]) -> bool {
         && first.is_sorted_by(|one, other| one.name < other.name)
         && !others.iter().any(|entry| machine(entry).is_some())
         && head.contains(&expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_python_of_a_shebang() {
+        for (shebang, python) in [
+            ("#!/usr/bin/env python3\n", Some("python3")),
+            ("#! /usr/bin/python3.11 -I\n", Some("/usr/bin/python3.11")),
+            ("#!/usr/bin/env -S python3.11 -I\n", None),
+            ("#!/bin/sh\ncase $machine in\n", None),
+            ("", None),
+        ] {
+            assert_eq!(python_of(shebang), python, "{shebang}");
+        }
+    }
 }

@@ -53,7 +53,7 @@ pub use root::release::{CompleteRelease, ReleaseRecord, SiteRecord};
 pub use root::rescued::{CopiedData, NotCopied};
 pub use root::retention::{KeepReason, Pruned};
 pub use root::settings::Settings;
-pub use root::trusted_python::probe as probe_python;
+pub use root::trusted_python::{of_artifact as python_of_artifact, probe as probe_python};
 pub use root::{ReleaseDirectory, Root};
 pub use serving::server_log::ServerOutput;
 pub use serving::service_state::{ServiceState, TimerState};

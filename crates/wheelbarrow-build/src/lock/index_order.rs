@@ -19,7 +19,7 @@ pub(super) fn note(options: &IndexOptions, requirements: &str) -> Option<String>
     let in_files = |option: &'static str| {
         requirements.lines().filter_map(move |line| line.strip_prefix(option)).map(str::to_owned)
     };
-    let own = default.or_else(|| in_files("--index-url ").last()).and_then(|url| host(&url))?;
+    let own = default.or_else(|| in_files("--index-url ").next_back()).and_then(|url| host(&url))?;
     let mut extra = extra.into_iter().chain(in_files("--extra-index-url "));
     (own != PYPI && extra.any(|url| host(&url).as_deref() == Some(PYPI))).then(|| {
         format!(

@@ -25,7 +25,7 @@ pub struct DeployArguments {
     artifact: Option<PathBuf>,
     #[command(flatten)]
     switch: SwitchArguments,
-    /// The Python of the site [default: python3]
+    /// The Python of the site [default: the one in the first line of the artifact, or python3]
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
     /// Leave pip out of the virtualenv
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: DeployArguments, context: &Context, printer: &Print
     let options = DeployOptions {
         artifact,
         trust: (context.judge)(arguments.allowed_signers.as_deref())?,
-        python: arguments.python.or_else(|| context.python.clone()).unwrap_or_else(|| "python3".into()),
+        python: arguments.python.or_else(|| context.python.clone()),
         settings: arguments.settings.settings(),
         pip: if arguments.without_pip { Pip::Without } else { Pip::With },
         until: if arguments.stage { DeployExtent::Staged } else { DeployExtent::Live },

@@ -226,7 +226,7 @@ fn activate(
     let receipt = Receipt::of(live)?;
     let stage = Stage {
         source: Some(ReleaseSource::Release(live)),
-        python: receipt.python(),
+        python: receipt.python().to_path_buf(),
         variables: receipt.environment(),
         pip: receipt.pip(),
         known: None,

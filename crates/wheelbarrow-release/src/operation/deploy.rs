@@ -40,14 +40,20 @@ pub struct DeployOptions {
     pub artifact: PathBuf,
     /// Who decides whether it is used at all.
     pub trust: Arc<dyn Trust>,
-    /// The Python that the site will run on.
-    pub python: PathBuf,
+    /// The Python that the site will run on, instead of the one that the artifact names.
+    pub python: Option<PathBuf>,
     /// What flags say.
     pub settings: ReleaseSettings,
     pub pip: Pip,
     pub until: DeployExtent,
     pub prepare: Prepare,
     pub existing: ExistingRelease,
+}
+
+impl DeployOptions {
+    fn python_for(&self, artifact: &Artifact) -> PathBuf {
+        self.python.clone().unwrap_or_else(|| trusted_python::of_artifact(artifact))
+    }
 }
 
 /// What a deploy does where there is a good release of the same artifact already, with the same environment and flags.
@@ -301,6 +307,7 @@ fn steps<'o>(
     options: &'o DeployOptions,
 ) -> Steps<'o> {
     let manifest = artifact.manifest();
+    let python = options.python_for(&artifact);
     let configure = Configure {
         name: manifest.name.clone(),
         version: manifest.version.clone(),
@@ -311,7 +318,7 @@ fn steps<'o>(
     };
     let stage = Stage {
         source: Some(ReleaseSource::Artifact(Box::new(artifact))),
-        python: &options.python,
+        python,
         variables: &NO_VARIABLES,
         pip: options.pip,
         known: Some(known),
@@ -350,7 +357,7 @@ fn inspect(root: &Root, options: &DeployOptions) -> Result<PreparedDeploy, Relea
     let virtualenv = virtualenv(&release);
     let interpreter = match artifact.bundled(&release)? {
         Some(own) => own,
-        None => trusted_python::probe(&options.python, Some(&virtualenv), &NO_VARIABLES)?,
+        None => trusted_python::probe(&options.python_for(&artifact), Some(&virtualenv), &NO_VARIABLES)?,
     };
     choose_target(artifact.manifest(), &interpreter)
         .map_err(|source| InstallError::Target { path: options.artifact.clone(), source })?;

@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::head::python_of;
 use wheelbarrow_artifact::interpreter::{Interpreter, ProbeError};
 use wheelbarrow_base::beneath::{self, exposure, exposure_of};
 
@@ -61,6 +63,13 @@ pub(crate) fn check_command(program: &str) -> Result<(), ReleaseError> {
         }
         _ => Ok(()),
     }
+}
+
+/// The Python that the shebang of an artifact names, if it is here, else `python3`.
+pub fn of_artifact(artifact: &Artifact) -> PathBuf {
+    let named = python_of(artifact.shebang()).map(|python| found(Path::new(python)));
+    let named = named.filter(|python| python.is_absolute() && !beneath::is_missing(python));
+    named.unwrap_or_else(|| PathBuf::from("python3"))
 }
 
 /// What exec(3) finds of a name without a directory.

@@ -24,7 +24,7 @@ pub(crate) struct Stage<'s> {
     /// None once it is installed.
     pub(crate) source: Option<ReleaseSource<'s>>,
     /// The Python that the site will run on.
-    pub(crate) python: &'s Path,
+    pub(crate) python: PathBuf,
     /// Without which that does not start, beside those of this process.
     pub(crate) variables: &'s BTreeMap<String, String>,
     pub(crate) pip: Pip,
@@ -98,7 +98,7 @@ impl Step for Stage<'_> {
         let known = self.known.take().filter(|(path, _)| *path == virtualenv);
         let interpreter = match own.or_else(|| known.map(|(_, interpreter)| interpreter)) {
             Some(interpreter) => interpreter,
-            None => trusted_python::probe(self.python, Some(&virtualenv), self.variables)?,
+            None => trusted_python::probe(&self.python, Some(&virtualenv), self.variables)?,
         };
         match self.source.take() {
             Some(ReleaseSource::Artifact(artifact)) => {

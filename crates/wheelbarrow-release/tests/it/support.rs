@@ -97,7 +97,7 @@ impl Place {
         let options = DeployOptions {
             trust: std::sync::Arc::new(wheelbarrow_artifact::Anybody),
             artifact: artifact.to_path_buf(),
-            python: python.to_path_buf(),
+            python: Some(python.to_path_buf()),
             settings: Default::default(),
             pip: Pip::Without,
             until,

@@ -68,6 +68,8 @@ fn probed_systems_are_valid_targets() {
             "site.zip",
             "--target",
             target,
+            "--shebang",
+            &format!("#!{}", python.display()),
             "--cache-dir",
         ]);
         build.arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
@@ -91,6 +93,18 @@ fn probed_systems_are_valid_targets() {
         let code = "import sys, app; print('%d.%d' % sys.version_info[:2])";
         let ran = place.finish(Command::new(place.path().join("dest/venv/bin/python")).args(["-c", code]));
         assert_eq!(ran.out.trim_end(), version, "{}", ran.all());
+        // The host's program takes the Python that the artifact names too, not that of PATH.
+        let root = place.path().join("root");
+        for words in [["install", "site.zip", "-d", "again"], ["deploy", "site.zip", "--stage", "--root"]] {
+            let words: Vec<_> = words.into_iter().chain((words[0] == "deploy").then_some("root")).collect();
+            let said = place.run(&words);
+            assert_eq!(said.code, 0, "{target}: {}", said.all());
+        }
+        let release = fs_err::read_dir(root.join("releases")).unwrap().next().unwrap().unwrap().path();
+        for install in [place.path().join("again"), release] {
+            let ran = place.finish(Command::new(install.join("venv/bin/python")).args(["-c", code]));
+            assert_eq!(ran.out.trim_end(), version, "{}", ran.all());
+        }
         println!("{target}: probed, built for, installed");
     }
 }

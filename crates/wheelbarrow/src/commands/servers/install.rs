@@ -9,7 +9,7 @@ use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{
     Checked, Compile, Existing, Options, Pip, check, install, refuse_mount, virtualenv,
 };
-use wheelbarrow_release::probe_python;
+use wheelbarrow_release::{probe_python, python_of_artifact};
 
 use crate::failure::{CommandError, CommandResult};
 use crate::printer::Printer;
@@ -24,9 +24,9 @@ pub(crate) struct InstallArguments {
     /// The directory to install to: absent or empty
     #[arg(short, long = "destination", value_name = "DEST")]
     destination: PathBuf,
-    /// The Python of the site
-    #[arg(long, value_name = "PATH", default_value = "python3")]
-    python: PathBuf,
+    /// The Python of the site [default: the one in the first line of the artifact, or python3]
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
     /// Replace the install in DEST atomically
     #[arg(long)]
     replace: bool,
@@ -89,15 +89,17 @@ pub(crate) fn run(arguments: &InstallArguments, printer: &Printer) -> CommandRes
     };
     refuse_mount(&options.destination)?;
     let trust = judge(arguments.allowed_signers.as_deref())?;
-    let own = Artifact::open_thin(&arguments.artifact, &*trust)
-        .ok()
-        .and_then(|artifact| artifact.bundled(&options.destination).ok().flatten());
+    let artifact = Artifact::open_thin(&arguments.artifact, &*trust).ok();
+    let own = artifact.as_ref().and_then(|artifact| artifact.bundled(&options.destination).ok().flatten());
     let interpreter = match own {
         Some(own) => own,
         None => {
-            probe_python(&arguments.python, Some(&virtualenv(&options.destination)), &Default::default())?
+            let named = arguments.python.clone().or_else(|| artifact.as_ref().map(python_of_artifact));
+            let python = named.unwrap_or_else(|| "python3".into());
+            probe_python(&python, Some(&virtualenv(&options.destination)), &Default::default())?
         }
     };
+    drop(artifact);
     if arguments.check {
         let checked = check(&arguments.artifact, &*trust, &interpreter, &options, &progress)?;
         return report_check(&checked, arguments, &options, printer);
