@@ -58,6 +58,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     code.check_logins(&found.files().collect::<Vec<_>>())?;
     let interpreters: Vec<_> = targets.iter().map(|target| target.interpreter.clone()).collect();
     progress.note(&format!("dependencies: {}", inputs.describe()));
+    let previous = lock::PreviousLock::of(lock_out(options), progress);
     let lock = lock::resolve(&lock_request(options, inputs, &targets), found, progress)?;
     let own = find_own(options, progress)?;
     let gather_request = GatherRequest {
@@ -123,6 +124,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         let compiled = compile(options.bytecode, &cache, &interpreters, &contents, &Silent)?;
         plan = pack::plan(&contents, &checked, &compiled)?;
     }
+    previous.replace();
     Ok(PreparedBuild { plan, lock: lock.path, resolved: lock.resolved, findings, cache, _scratch: scratch })
 }
 

@@ -105,3 +105,24 @@ fn a_broken_lock_is_made_again_with_upgrade_alone() {
         assert_eq!(place.read(LOCK), lock);
     }
 }
+
+/// The new lock may have lower versions, for a target that is refused then.
+#[test]
+fn a_failed_build_leaves_the_lock_as_it_was() {
+    let Some(place) = locked_project() else { return };
+    let lock = place.read(LOCK);
+    place.write(
+        "project/broken/pyproject.toml",
+        "[project]\nname = 'broken'\nversion = '1'\n[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n",
+    );
+    place.write("project/broken/backend.py", "def build_wheel(*arguments): raise SystemExit(1)\n");
+    place.write("project/requirements.txt", "asgiref==3.7.2\n./broken\n");
+    let said = build(&place, &[]);
+    assert!(said.code == 8 && said.err.contains("asgiref 3.8.1 -> 3.7.2, +broken"), "{}", said.all());
+    assert!(said.err.contains("restored ./pylock.project.toml, since the build"), "{}", said.all());
+    assert_eq!(place.read(LOCK), lock);
+
+    fs_err::remove_file(place.path().join(LOCK)).unwrap();
+    assert_eq!(build(&place, &[]).code, 8);
+    assert!(!place.path().join("out/pylock.project.toml").exists());
+}
