@@ -34,6 +34,8 @@ use crate::target::{BuildTarget, HAS_TARGETS};
 #[derive(Clone, Debug)]
 pub struct PreparedBuild {
     pub plan: Plan,
+    /// The artifact.
+    pub output: PathBuf,
     /// Whence the wheels are.
     pub lock: PathBuf,
     /// Whether the lock was made just now.
@@ -79,11 +81,14 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
 
     let (own, statuses) = (own.zip(gathered.own.clone()), gathered.statuses.clone());
     let mut targets = packed_targets(gathered, progress);
+    let mut version = options.version.clone();
     if let Some((own, name)) = &own {
-        install_own(own, name, &mut targets, &mut code, &cache, progress)?;
+        let built = install_own(own, name, &mut targets, &mut code, &cache, progress)?;
+        version = version.or(built);
     }
     let modules = own::modules(code.site(&[]));
     let mut contents = contents(options, code, targets, bundled, time);
+    contents.version = version;
     let pth = format!("{}.pth", contents.directory);
     let checked = check(
         &CheckRequest {
@@ -125,7 +130,16 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         plan = pack::plan(&contents, &checked, &compiled)?;
     }
     previous.replace();
-    Ok(PreparedBuild { plan, lock: lock.path, resolved: lock.resolved, findings, cache, _scratch: scratch })
+    let output = options.output_of(contents.version.as_deref());
+    Ok(PreparedBuild {
+        plan,
+        output,
+        lock: lock.path,
+        resolved: lock.resolved,
+        findings,
+        cache,
+        _scratch: scratch,
+    })
 }
 
 /// Puts collected static files in the place of what the project has in their directory.
@@ -171,7 +185,7 @@ fn contents(
 ) -> ArtifactContents {
     ArtifactContents {
         name: options.name.clone(),
-        version: options.version.clone(),
+        version: None,
         directory: code.directory,
         import_path: code.import_path,
         code: code.files,
@@ -212,7 +226,7 @@ fn compile(
 /// Builds the artifact.
 pub fn build(options: &BuildOptions, progress: &dyn Progress) -> Result<(PreparedBuild, Packed), BuildError> {
     let prepared = prepare(options, progress)?;
-    let packed = pack::write(&prepared.plan, &options.output, progress)?;
+    let packed = pack::write(&prepared.plan, &prepared.output, progress)?;
     Ok((prepared, packed))
 }
 
@@ -412,6 +426,7 @@ fn find_own(options: &BuildOptions, progress: &dyn Progress) -> Result<Option<Ow
 const GENERATED: usize = 5;
 
 /// Leaves in the project's own wheels what the code does not have, and adds to the code what their build generated.
+/// Returns the version of the wheels.
 fn install_own(
     own: &OwnDistribution,
     name: &str,
@@ -419,12 +434,14 @@ fn install_own(
     code: &mut SiteFiles,
     cache: &Cache,
     progress: &dyn Progress,
-) -> Result<(), BuildError> {
+) -> Result<Option<String>, BuildError> {
     let mut told = BTreeSet::new();
+    let mut version = None;
     let mut generated = BTreeMap::new();
     for wheel in targets.iter_mut().flat_map(|target| &mut target.wheels).filter(|wheel| wheel.name == name) {
         let reduced = own::reduce(wheel, code.site(&own.tree.files), cache)?;
         *wheel = reduced.wheel;
+        version = Some(wheel.version.clone());
         told.insert(format!("installing the project's own distribution, {name} {}", wheel.version));
         told.extend(reduced.doubled.iter().map(|package| {
             format!("the package {package} is installed in site-packages too: its build makes files for one platform")
@@ -441,7 +458,7 @@ fn install_own(
     told.iter().for_each(|note| progress.note(note));
     code.files.extend(generated.into_values());
     code.files.sort_unstable_by(|left, right| left.path.cmp(&right.path));
-    Ok(())
+    Ok(version)
 }
 
 /// A pure wheel that was built with one Python serves the others too, as its tags say; built again with another, it may

@@ -23,6 +23,8 @@ pub struct BuildOptions {
     pub version: Option<String>,
     /// The artifact; the lock goes beside it.
     pub output: PathBuf,
+    /// Nobody named `output`, so a version that only the project's own distribution has goes into its name.
+    pub default_output: bool,
     /// Requirements files or a lock; looked for in the project where there are none.
     pub inputs: NamedInputs,
     /// Requirements beside the inputs.
@@ -66,4 +68,14 @@ pub struct BuildOptions {
     pub allow: Vec<Allowance>,
     /// To collect a Django site's static files.
     pub collect: Option<CollectRequest>,
+}
+
+impl BuildOptions {
+    /// The artifact of a site with this version.
+    pub(crate) fn output_of(&self, version: Option<&str>) -> PathBuf {
+        match version.filter(|_| self.default_output && self.version.is_none()) {
+            Some(version) => self.output.with_file_name(format!("{}-{version}.zip", self.name)),
+            None => self.output.clone(),
+        }
+    }
 }

@@ -102,6 +102,12 @@ impl OwnDistribution {
     }
 }
 
+/// The normalised name of the project at `root`, if it is a distribution: also that of Poetry's table and of setup.cfg.
+pub fn declared_name(root: &Path) -> Option<String> {
+    let DeclaredProject { name, packaged, .. } = declared(root);
+    name.filter(|_| packaged)
+}
+
 fn declared(root: &Path) -> DeclaredProject {
     let text = fs::read_to_string(root.join("pyproject.toml")).unwrap_or_default();
     let document: toml::Table = text.parse().unwrap_or_default();

@@ -197,7 +197,7 @@ pub(crate) fn run(arguments: BuildArguments, printer: &Printer) -> CommandResult
     let progress = Bar::new(printer);
     if dry_run {
         let prepared = wheelbarrow_build::prepare(&options, &progress)?;
-        return report_plan(&options, &prepared, json, printer);
+        return report_plan(&prepared, json, printer);
     }
     let (prepared, packed) = wheelbarrow_build::build(&options, &progress)?;
     report(&prepared, &packed, json, printer)
@@ -208,7 +208,9 @@ fn options(arguments: BuildArguments, settings: Settings, printer: &Printer) -> 
     let name = site_name(&arguments, &settings)?;
     let version = arguments.site_version.or(settings.version);
     let basename = arguments.basename.map(|path| with_zip(&path));
-    let output = arguments.output.or(basename).or(settings.output).unwrap_or_else(|| {
+    let output = arguments.output.or(basename).or(settings.output);
+    let default_output = output.is_none();
+    let output = output.unwrap_or_else(|| {
         let version = version.as_ref().map(|version| format!("-{version}")).unwrap_or_default();
         PathBuf::from(format!("{name}{version}.zip"))
     });
@@ -231,6 +233,7 @@ fn options(arguments: BuildArguments, settings: Settings, printer: &Printer) -> 
         name,
         version,
         output: std::path::absolute(&output).context(|| format!("cannot find {}", output.display()))?,
+        default_output,
         inputs: if named == NamedInputs::default() { set } else { named },
         with: either(arguments.with, settings.with),
         wanted: arguments.wanted.or((settings.extras, settings.groups)),
@@ -286,7 +289,8 @@ fn site_name(arguments: &BuildArguments, settings: &Settings) -> CommandResult<S
         Some(name) => name,
         None => {
             let directory = arguments.project.canonicalize().unwrap_or_default();
-            project::site_name(&directory).ok_or_else(|| {
+            let own = wheelbarrow_build::own::declared_name(&directory);
+            own.or_else(|| project::site_name(&directory)).ok_or_else(|| {
                 let message = format!(
                     "the site has no name: that of its directory, {}, has no letter that is allowed",
                     directory.display()
@@ -337,12 +341,7 @@ fn report(prepared: &PreparedBuild, packed: &Packed, json: bool, printer: &Print
     Ok(())
 }
 
-fn report_plan(
-    options: &BuildOptions,
-    prepared: &PreparedBuild,
-    json: bool,
-    printer: &Printer,
-) -> CommandResult<()> {
+fn report_plan(prepared: &PreparedBuild, json: bool, printer: &Printer) -> CommandResult<()> {
     let plan = &prepared.plan;
     if json {
         let members: Vec<_> = plan
@@ -352,7 +351,7 @@ fn report_plan(
             .collect();
         let lock = &prepared.lock;
         return printer.json(&json!({
-            "path": options.output, "lock": lock, "targets": plan.manifest.targets, "members": members,
+            "path": prepared.output, "lock": lock, "targets": plan.manifest.targets, "members": members,
             "findings": prepared.findings,
         }));
     }
@@ -361,7 +360,7 @@ fn report_plan(
         let built = if matches!(member.source, MemberSource::Wheel { .. }) { " (as it is)" } else { "" };
         printer.result(&format!("{size:>10}  {}{built}", member.path));
     }
-    printer.done(&format!("would write {} ({})", options.output.display(), purpose(plan)));
+    printer.done(&format!("would write {} ({})", prepared.output.display(), purpose(plan)));
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use wheelbarrow_build::inputs::{Inputs, workspace};
 use wheelbarrow_build::project::{self, FileContent, ProjectError, ProjectFile, Walk, WalkRules};
-use wheelbarrow_build::{BuildError, Error};
+use wheelbarrow_build::{BuildError, Error, own};
 
 use super::Settings;
 use super::detect::{self, DetectedSettings, Facts};
@@ -29,7 +29,7 @@ pub(crate) fn text(project: &Path, table: &str) -> Result<String, BuildError> {
     }
     let real = project.canonicalize().unwrap_or_default();
     if settings.name.is_none() {
-        match project::site_name(&real) {
+        match own::declared_name(&real).or_else(|| project::site_name(&real)) {
             Some(name) => setting(&mut text, "", "name", &quoted(&name)),
             None => {
                 setting(

@@ -198,3 +198,30 @@ fn scripts_without_a_build_system_are_named_in_a_note() {
         assert!(said.err.contains("scripts and entry points are not installed"), "{}", said.all());
     }
 }
+
+/// `[project] dynamic = ["version"]`, and Poetry's table, which has the name.
+#[test]
+fn a_site_has_the_name_and_the_version_of_its_distribution() {
+    let place = project();
+    fs_err::remove_file(place.path().join("project/wheelbarrow.toml")).unwrap();
+    let pyproject = PYPROJECT.replace("[project]", "[tool.poetry]").replace("version = '2.5'", "");
+    place.write("project/pyproject.toml", &pyproject.replace("[project.", "[tool.poetry."));
+    let run = |arguments: &[&str]| {
+        let mut command = wheelbarrow(&place.path());
+        place.finish(command.args(["build", "project", "--cache-dir"]).arg(cache()).args(arguments))
+    };
+    let said = run(&["--dry-run"]);
+    if !is_built(&said) {
+        return;
+    }
+    assert!(said.out.contains("would write [PLACE]/my-shop-2.5.zip"), "{}", said.all());
+    assert!(run(&[]).out.contains("built [PLACE]/my-shop-2.5.zip"));
+    let inspected = place.run(&["inspect", "my-shop-2.5.zip"]);
+    assert!(inspected.out.contains("my-shop 2.5"), "{}", inspected.all());
+    for (arguments, path) in
+        [(&["--name", "site", "--version", "3"][..], "site-3.zip"), (&["-o", "x.zip"], "x.zip")]
+    {
+        let said = run(arguments);
+        assert!(said.out.contains(&format!("built [PLACE]/{path}")), "{}", said.all());
+    }
+}
