@@ -5,9 +5,12 @@
 //! and a hash of the programs that compile and pack. One fresh process compiles one wheel, with a fixed hash
 //! seed: the same wheel gives the same bytes on every machine.
 
+mod uncompiled;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -126,6 +129,9 @@ fn compile_target(
     if !path.exists() {
         keep(&path, "the project", &compile(interpreter, "the project", project)?)?;
     }
+    let notes = uncompiled::notes(interpreter, project, &path);
+    let failed = |source| Error::Compile { of: "the project".to_owned(), source };
+    notes.map_err(failed)?.iter().for_each(|note| progress.note(note));
     places.push((bytecode::PROJECT_PACK, path));
     for (name, path) in places {
         let failed = |source| Error::Compile { of: name.to_owned(), source };
@@ -255,22 +261,7 @@ fn run(interpreter: &Interpreter, sources: &[(String, Vec<u8>)]) -> io::Result<V
     if sources.is_empty() {
         return Ok(Vec::new());
     }
-    let mut child = interpreter.compiler().spawn()?;
-    let mut stdin = child.stdin.take();
-    let output = std::thread::scope(|scope| {
-        // Written beside the reading, or two full pipes would wait for each other.
-        scope.spawn(move || {
-            let mut message = Vec::new();
-            for (name, source) in sources {
-                put(&mut message, name.as_bytes());
-                put(&mut message, source);
-            }
-            // When the process dies, its exit code says more than the broken pipe.
-            let _ = stdin.as_mut().map(|stdin| stdin.write_all(&message));
-            drop(stdin);
-        });
-        child.wait_with_output()
-    })?;
+    let output = answers(interpreter.compiler(), &sources.iter().collect::<Vec<_>>())?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         let last = stderr.trim().lines().last().unwrap_or("no output").to_owned();
@@ -286,6 +277,26 @@ fn run(interpreter: &Interpreter, sources: &[(String, Vec<u8>)]) -> io::Result<V
         }
     }
     Ok(compiled)
+}
+
+/// Runs a program of Python that reads modules.
+fn answers(mut command: Command, sources: &[&(String, Vec<u8>)]) -> io::Result<Output> {
+    let mut child = command.spawn()?;
+    let mut stdin = child.stdin.take();
+    std::thread::scope(|scope| {
+        // Written beside the reading, or two full pipes would wait for each other.
+        scope.spawn(move || {
+            let mut message = Vec::new();
+            for (name, source) in sources {
+                put(&mut message, name.as_bytes());
+                put(&mut message, source);
+            }
+            // When the process dies, its exit code says more than the broken pipe.
+            let _ = stdin.as_mut().map(|stdin| stdin.write_all(&message));
+            drop(stdin);
+        });
+        child.wait_with_output()
+    })
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "modules are bounded by LARGEST_MODULE")]

@@ -299,3 +299,25 @@ fn bytecode_is_optional_and_shown_by_inspect() {
     docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");
 }
+
+/// Also if the bytecode is in the cache. The code may be for a newer Python; templates do not compile either.
+#[test]
+fn modules_that_do_not_compile_are_named() {
+    let place = site();
+    let build = || {
+        let mut command = wheelbarrow(&place.path());
+        let words = ["build", "project", "--lock", "pylock.toml", "-o", "a.zip", "--cache-dir", "cache"];
+        place.finish(command.args(words))
+    };
+    if !is_built(&build()) {
+        return;
+    }
+    let said = build();
+    let notes: Vec<_> = said.err.lines().filter(|line| line.contains("does not compile")).collect();
+    let [old, template] = notes[..] else { panic!("{}", said.all()) };
+    assert!(
+        old.contains("note: old.py does not compile for Python 3.") && old.contains(": line 1: "),
+        "{old}"
+    );
+    assert!(template.starts_with("note: templates/app.py does not compile for Python 3."), "{template}");
+}
