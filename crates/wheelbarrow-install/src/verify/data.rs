@@ -8,11 +8,12 @@ use std::cell::OnceCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Stat};
+use serde_json::{Map, Value};
 use wheelbarrow_base::beneath::{Directory, is_beside};
 use wheelbarrow_base::progress::Silent;
 
@@ -27,10 +28,14 @@ use crate::layout::{ENVIRONMENT, RECEIPT_PATH};
 const NAMED: usize = 10;
 /// How many are counted: whoever has to look through them needs no exact number.
 const COUNTED: usize = 10_000;
+/// How many files that commands have made are recorded: the others count as data.
+const MADE: usize = 100_000;
+/// How a file of SQLite begins.
+const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 /// Bytes that all paths in memory may take at once: the site chooses how many files it writes. A directory that needs more
 /// counts as one that cannot be listed.
 const ROOM: usize = 256 << 20;
-/// The same where files are counted alone, which takes no long time.
+/// The same if the number of files is limited too.
 const COUNTED_ROOM: usize = 16 << 20;
 /// Entries of one directory.
 const ENTRIES: usize = 500_000;
@@ -53,6 +58,8 @@ pub struct KnownFiles {
     pub directories: BTreeSet<PathBuf>,
     /// Links to what is in this directory are no data.
     pub shared: Option<PathBuf>,
+    /// Files and links that commands have made, as [`made_files`] found them.
+    pub files: Map<String, Value>,
 }
 
 impl ForeignData {
@@ -91,6 +98,33 @@ pub fn data_files(destination: &Path, made: &KnownFiles) -> Result<Vec<PathBuf>,
     Ok(names.into_iter().map(|path| OsString::from_vec(path).into()).collect())
 }
 
+/// The known files of the install, and those that were made since `begun`, in seconds and nanoseconds: the size of each, and its
+/// modification time. A database is left out: it is the site's from the first write. So is a file whose new modification
+/// time has whole seconds: the file system may not record the next change.
+pub fn made_files(
+    destination: &Path,
+    known: &KnownFiles,
+    begun: (i64, i64),
+) -> Result<Map<String, Value>, InstallError> {
+    let found = search(destination, known, FoundData { named: MADE, counted: MADE, ..FoundData::default() })?;
+    let root = claims::open(destination)?;
+    let mut files = known.files.clone();
+    for path in found.names.into_iter().filter_map(|path| String::from_utf8(path).ok()) {
+        let Ok(stat) = root.stat_at(&path) else { continue };
+        let is_exact = stat.st_mtime_nsec != 0 || stat.st_mtime < begun.0;
+        if changed_at(&stat) >= begun && is_exact && !may_be_database(&root, &path, &stat) {
+            files.insert(path, state(&stat));
+        }
+    }
+    Ok(files)
+}
+
+fn may_be_database(root: &Directory, path: &str, stat: &Stat) -> bool {
+    let mut head = [0; SQLITE.len()];
+    let mut read = || root.file(path)?.read(&mut head);
+    FileType::from_raw_mode(stat.st_mode) != FileType::Symlink && (read().is_err() || head == *SQLITE)
+}
+
 fn search(destination: &Path, made: &KnownFiles, found: FoundData) -> Result<FoundData, InstallError> {
     let root = claims::open(destination)?;
     let claims = match Claims::read(destination, &root) {
@@ -105,7 +139,7 @@ fn search(destination: &Path, made: &KnownFiles, found: FoundData) -> Result<Fou
     }
     let installed = root.stat_at(RECEIPT_PATH).map_or((0, 0), |receipt| changed_at(&receipt));
     let (claims, sizes) = (claims.as_ref(), OnceCell::new());
-    let room = if found.counted == COUNTED { COUNTED_ROOM } else { ROOM };
+    let room = if found.counted == usize::MAX { ROOM } else { COUNTED_ROOM };
     let mut search = DataSearch { destination, made: &made, claims, sizes, root, installed, found, room };
     search.run()?;
     Ok(search.found)
@@ -204,6 +238,10 @@ impl DataSearch<'_> {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             looked => looked?,
         };
+        let text = std::str::from_utf8(path).ok();
+        if text.and_then(|path| self.made.files.get(path)).is_some_and(|made| *made == state(&stat)) {
+            return Ok(false);
+        }
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Symlink {
             return match directory.read_link(name) {
@@ -217,8 +255,7 @@ impl DataSearch<'_> {
         if kind != FileType::RegularFile {
             return Ok(false);
         }
-        let name = std::str::from_utf8(path).ok();
-        let listed = name.and_then(|name| self.claims?.files.get_key_value(name));
+        let listed = text.and_then(|path| self.claims?.files.get_key_value(path));
         let Some((path, sha256)) = listed else { return Ok(!is_bytecode(path)) };
         // Some file systems have whole seconds only: as old as the receipt may be younger.
         if changed_at(&stat) < self.installed {
@@ -254,4 +291,9 @@ fn changed_at(stat: &Stat) -> (i64, i64) {
         1 => (stat.st_ctime, stat.st_ctime_nsec as i64),
         _ => (stat.st_mtime, stat.st_mtime_nsec as i64),
     }
+}
+
+/// What a made file is recognised by: bytes, and modification time.
+fn state(stat: &Stat) -> Value {
+    [stat.st_size, stat.st_mtime, stat.st_mtime_nsec as i64].as_slice().into()
 }

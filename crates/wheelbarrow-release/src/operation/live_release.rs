@@ -12,6 +12,7 @@ use crate::check::startable;
 use crate::command::identity::other_user;
 use crate::command::in_release;
 use crate::command::terminal;
+use crate::root::data::PREPARED_PATH;
 use crate::root::moved_root;
 use crate::root::release::{CompleteRelease, ENVIRONMENT_SHA256, LOGS, RELEASE_PATH};
 use crate::root::settings::Settings;
@@ -61,7 +62,7 @@ pub fn verify(
     }
     let code = release.site()?.project.directory;
     let links: Vec<String> = settings.shared.iter().map(|shared| format!("{code}/{}", shared.path)).collect();
-    let own = [RELEASE_PATH, STATIC_PATH, ENVIRONMENT_SHA256];
+    let own = [RELEASE_PATH, STATIC_PATH, PREPARED_PATH, ENVIRONMENT_SHA256];
     verification.extra.retain(|path| !own.contains(&path.as_str()) && !links.contains(path));
     Ok(verification)
 }

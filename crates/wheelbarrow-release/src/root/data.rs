@@ -1,11 +1,17 @@
 //! Files that a site has written into a release. Nothing removes them without an explicit request.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use wheelbarrow_install::{ForeignData, InstallError, KnownFiles, data, data_files};
+use serde_json::{Map, Value};
+use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::json;
+use wheelbarrow_install::{ForeignData, InstallError, KnownFiles, data, data_files, made_files};
 
 use crate::stage::statics;
 use crate::{ReleaseError, ReleaseId, Root};
+
+/// Files that commands of `prepare` have made in the release.
+pub(crate) const PREPARED_PATH: &str = ".wheelbarrow/prepared.json";
 
 /// Whether files go that a site has written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,7 +22,7 @@ pub enum SiteData {
 }
 
 /// What is in a release that is not known to be made from its artifact. Known are what was installed, bytecode, what
-/// Wheelbarrow writes, environment.json, collected static files, and links into `ROOT/shared`.
+/// Wheelbarrow writes, environment.json, collected static files, files that `prepare` made, and links into `ROOT/shared`.
 pub(crate) fn written(root: &Root, id: &ReleaseId) -> Result<ForeignData, ReleaseError> {
     match data(&root.release(id), &made(root, id)) {
         // It never was installed: people made the directory.
@@ -34,8 +40,41 @@ pub(crate) fn written_files(root: &Root, id: &ReleaseId) -> Result<Vec<PathBuf>,
 }
 
 fn made(root: &Root, id: &ReleaseId) -> KnownFiles {
-    let statics = statics::root_in(&root.release(id));
-    KnownFiles { directories: statics.map(Into::into).into_iter().collect(), shared: Some(root.shared()) }
+    let release = root.release(id);
+    let statics = statics::root_in(&release);
+    KnownFiles {
+        directories: statics.map(Into::into).into_iter().collect(),
+        shared: Some(root.shared()),
+        files: prepared(&release).unwrap_or_default(),
+    }
+}
+
+/// The record of the release. None if it is missing, or of a newer program: its files count as data.
+fn prepared(release: &Path) -> Option<Map<String, Value>> {
+    let mut record: Map<String, Value> =
+        json::from_slice(&Directory::open(release).ok()?.read(PREPARED_PATH).ok()?).ok()?;
+    match record.remove("files")? {
+        Value::Object(files) if record.get("format") == Some(&Value::from(1)) => Some(files),
+        _ => None,
+    }
+}
+
+/// Records what commands have made in the release since `begun`, in seconds and nanoseconds: it counts as made from the
+/// artifact until it is changed.
+pub(crate) fn record_prepared(root: &Root, id: &ReleaseId, begun: (i64, i64)) -> Result<(), ReleaseError> {
+    let release = root.release(id);
+    let (known, path) = (made(root, id), release.join(PREPARED_PATH));
+    let files = made_files(&release, &known, begun)?;
+    if files == known.files {
+        return Ok(());
+    }
+    let text = serde_json::json!({"format": 1, "files": files}).to_string();
+    let written = Directory::open(&release).and_then(|release| {
+        let own = Path::new(PREPARED_PATH);
+        let directory = release.sub(own.parent().unwrap_or(own))?;
+        directory.replace(own.file_name().unwrap_or_default(), text.as_bytes(), 0o644, |_| Ok(()))
+    });
+    written.map_err(ReleaseError::io("write", &path))
 }
 
 /// The same, where nothing goes that is needed.

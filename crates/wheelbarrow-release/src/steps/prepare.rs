@@ -1,5 +1,6 @@
 //! Prepare: runs the commands of a new release before the switch.
 
+use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
 use wheelbarrow_artifact::release::Words;
@@ -9,6 +10,7 @@ use crate::check::{DjangoReport, django, django_query};
 use crate::command::fork_server::ForkServer;
 use crate::command::secrets::Secrets;
 use crate::command::{CommandRun, Fork, in_release};
+use crate::root::data;
 use crate::root::journal::{JournalEvent, Phase};
 use crate::root::locked_root::milliseconds;
 use crate::root::settings::Settings;
@@ -62,6 +64,20 @@ impl Step for Commands {
     }
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        // The engine has just written the journal: no clock is compared with the times of files.
+        let begun = std::fs::metadata(job.locked.root.journal().path());
+        let ended = self.run_all(job);
+        // The site writes into the live release meanwhile. Files that are not recorded count as data.
+        if let (Ok(begun), false) = (begun, job.is_live_already()) {
+            let begun = (begun.mtime(), begun.mtime_nsec());
+            let _ = data::record_prepared(job.locked.root, &job.id, begun);
+        }
+        ended
+    }
+}
+
+impl Commands {
+    fn run_all(self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
         let mut server = job.done.fork_server.take();
         let (locked, release, settings) = (job.locked, job.release()?, job.settings);
         let commands = self.of(settings);

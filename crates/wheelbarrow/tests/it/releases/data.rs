@@ -80,6 +80,46 @@ fn files_made_from_the_artifact_are_not_data() {
 }
 
 #[test]
+fn files_that_prepare_made_are_data_once_they_are_changed() {
+    let place = Place::new();
+    let deploy = |version: &str, command: &str| {
+        let settings = format!("keep = 1\nprepare = [['sh', '-c', '{command}']]");
+        place.deploy(&Version::with(version, &settings))
+    };
+    let make = "mkdir -p locale && echo mo > locale/a.mo && ln -sf a.mo locale/b.mo && echo new > status";
+    // Also if a later command failed.
+    assert_eq!(deploy("1", &format!("{make} && exit 1")).code, 12);
+    for version in ["2", "3", "4"] {
+        let said = deploy(version, make);
+        assert!(said.code == 0 && !said.err.contains("a.mo"), "{}", said.all());
+    }
+    // The last bad one is kept anyway.
+    assert_eq!((numbers(&place), place.run(&["remove", "1"]).code), (vec![1, 3, 4], 0));
+
+    write(&place, 3, "code/locale/a.mo");
+    assert_eq!(place.run(&["rescue", "3", "--dry-run"]).out, "code/locale/a.mo\n1 file would be copied\n");
+    let database = r#"printf "SQLite format 3\\0" > db.data"#;
+    let said = deploy("5", database);
+    assert!(said.code == 0 && said.err.contains("code/locale/a.mo"), "{}", said.all());
+    let said = place.run(&["remove", "4"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    for version in ["6", "7"] {
+        assert_eq!(deploy(version, "true").code, 0);
+    }
+    assert_eq!(numbers(&place), [3, 5, 6, 7]);
+    assert!(place.run(&["rescue", "5", "--dry-run"]).out.contains("code/db.data"));
+
+    // A record of a newer program is ignored: the files are kept.
+    let said = deploy("8", make);
+    assert_eq!(said.code, 0, "{}", said.all());
+    let record = place.release(8).join(".wheelbarrow/prepared.json");
+    let text = fs_err::read_to_string(&record).unwrap();
+    fs_err::write(&record, text.replace(r#""format":1"#, r#""format":2"#)).unwrap();
+    let said = place.run(&["rescue", "8", "--dry-run"]);
+    assert!(said.out.contains("code/locale/a.mo"), "{}", said.all());
+}
+
+#[test]
 fn an_installed_file_that_the_site_has_changed_is_data() {
     let place = place();
     write(&place, 1, "code/status");
