@@ -20,7 +20,7 @@ use crate::error::{ArtifactError, Distrust};
 use crate::format::{self, Misread};
 use crate::head;
 use crate::manifest::{self, FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
-use crate::rules::{self, DOORS};
+use crate::rules;
 use crate::thin::{self, THIN_PATH};
 use crate::tree::Tree;
 use crate::zip::{Archive, DosTime, Entry, Inflater, Method, WriteError, ZipWriter};
@@ -117,8 +117,8 @@ impl Artifact {
         Self::open_extent(path, Extent::Whole, trust)
     }
 
-    /// Opens one that may lack wheels, bytecode and what only starts an install. It can be installed where a store has
-    /// the wheels; what is missing after all is an error when it is wanted.
+    /// Opens one of which whoever wrote it has left out what an install does not need: wheels that a store has, static files
+    /// that are collected again.
     pub fn open_part(path: &Path) -> Result<Self, ArtifactError> {
         Self::open_extent(path, Extent::Part, &Anybody)
     }
@@ -424,12 +424,7 @@ impl Artifact {
     }
 
     fn may_lack(&self, path: &str) -> bool {
-        if self.extent == Extent::Thin {
-            return self.left_out.contains(path);
-        }
-        self.extent == Extent::Part
-            && (DOORS.contains(&path)
-                || [".wheelbarrow/", "wheels/", "bootstrap_wheels/"].iter().any(|top| path.starts_with(top)))
+        self.extent == Extent::Part || self.left_out.contains(path)
     }
 
     /// What later code takes for granted.

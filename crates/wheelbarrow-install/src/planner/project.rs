@@ -56,8 +56,8 @@ impl<'a> Planner<'_, 'a> {
                 part.files.push(PlannedFile { path, executable: false, timed: false, sha256, contents });
                 continue;
             }
-            // Wheels may be missing, these not.
-            let entry = entries[member.path.as_str()];
+            // A release that is made again collects its static files again.
+            let Some(&entry) = entries.get(member.path.as_str()) else { continue };
             if member.kind == MemberKind::Link {
                 let target = self.project_link(entry, &path)?;
                 part.links.push((path, target));

@@ -2,7 +2,7 @@
 //! install.
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::release::Words;
 use wheelbarrow_base::progress::Progress;
@@ -16,7 +16,7 @@ use crate::root::data::PREPARED_PATH;
 use crate::root::moved_root;
 use crate::root::release::{CompleteRelease, ENVIRONMENT_SHA256, LOGS, RELEASE_PATH};
 use crate::root::settings::Settings;
-use crate::stage::rebuilt_artifact::BYTECODE;
+use crate::stage::rebuilt_artifact::{BYTECODE, overwritten};
 use crate::stage::statics;
 use crate::stage::statics::STATIC_PATH;
 use crate::{ReleaseError, Root};
@@ -44,7 +44,8 @@ pub fn execute(
 }
 
 /// Compares a release with what was installed. What makes it a release is not of the install, and nothing extra; nor are
-/// the static files that it has collected.
+/// the static files that it has collected, even over files
+/// of the artifact.
 pub fn verify(
     root: &Root,
     release: &CompleteRelease,
@@ -55,6 +56,11 @@ pub fn verify(
         [LOGS, BYTECODE].map(PathBuf::from).into_iter().chain(statics::root(release).map(PathBuf::from));
     let mut verification = verify_but(release.path(), &own.collect(), progress)?;
     let settings = Settings::of(root, release, &Default::default())?;
+    if let Some(collected) = overwritten(root, release) {
+        for paths in [&mut verification.changed, &mut verification.missing] {
+            paths.retain(|path| !Path::new(path).starts_with(&collected));
+        }
+    }
     verification.find_python();
     if verification.missing.is_empty() && verification.changed.is_empty() {
         // What is as it was installed may stand on a Python that is gone.

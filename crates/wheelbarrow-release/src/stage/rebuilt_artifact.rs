@@ -1,6 +1,7 @@
 //! Rebuilds the artifact of a release from the release: code, static files and small members; the wheels are
 //! in the store. A release with another environment is installed from it. It has the same bytes and is
-//! compared with the same manifest, so altered files are found, and not installed again.
+//! compared with the same manifest, so altered files are found, and not installed again. Files that `collectstatic` has
+//! altered are left out.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,13 +10,16 @@ use std::path::{Path, PathBuf};
 use wheelbarrow_artifact::bytecode::{PROJECT_PACK, pack_path};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
+use wheelbarrow_artifact::release::Words;
 use wheelbarrow_artifact::zip::{DosTime, WriteError, ZipWriter};
 use wheelbarrow_artifact::{Artifact, DOORS};
 use wheelbarrow_base::beneath::{Directory, Patience, remove_tree};
-use wheelbarrow_base::json;
+use wheelbarrow_base::{json, read_limited};
 
 use crate::root::release::CompleteRelease;
+use crate::root::settings::Settings;
 use crate::root::trash;
+use crate::stage::statics;
 use crate::{ReleaseError, Root};
 
 /// Where packs of bytecode stand, in an artifact and in a release.
@@ -41,7 +45,15 @@ pub(crate) fn remake(
     release: &CompleteRelease,
     interpreter: &Interpreter,
 ) -> Result<Artifact, ReleaseError> {
-    in_trash(root, |path| write(path, release, interpreter))
+    let collected = overwritten(root, release);
+    in_trash(root, |path| write(path, release, interpreter, collected.as_deref()))
+}
+
+/// The directory in which a `collectstatic` of `prepare` may have replaced files of the artifact, below the release.
+pub(crate) fn overwritten(root: &Root, release: &CompleteRelease) -> Option<String> {
+    let settings = Settings::of(root, release, &Default::default()).ok()?;
+    let collects = settings.prepare.iter().any(Words::collects_static);
+    statics::root(release).filter(|_| collects && settings.collected.is_none())
 }
 
 /// Has an artifact written into the trash, from where the next command takes it if this one is killed, and opens it. The
@@ -67,7 +79,12 @@ pub(crate) fn create(path: &Path) -> Result<std::fs::File, ReleaseError> {
     options.map_err(ReleaseError::io("write", path))
 }
 
-fn write(path: &Path, release: &CompleteRelease, interpreter: &Interpreter) -> Result<(), ReleaseError> {
+fn write(
+    path: &Path,
+    release: &CompleteRelease,
+    interpreter: &Interpreter,
+    collected: Option<&str>,
+) -> Result<(), ReleaseError> {
     let own = release.path().join(MANIFEST_PATH);
     let text = release.read(MANIFEST_PATH)?;
     if Sha256::of(&text) != release.record.manifest_sha256 {
@@ -92,6 +109,14 @@ fn write(path: &Path, release: &CompleteRelease, interpreter: &Interpreter) -> R
                 }
                 Err(error) if is_gone(&error) => {}
                 Err(_) => return Err(altered(release, &member.path)),
+            }
+            continue;
+        }
+        if collected.is_some_and(|collected| from.starts_with(collected)) {
+            // Left out if it is another: it is collected again.
+            let read = directory.file(&from).and_then(|file| read_limited(file, member.size));
+            if let Some(read) = read.ok().filter(|read| Sha256::of(read) == member.sha256) {
+                writer.add(&member.path, member.kind, &read).map_err(zip_error)?;
             }
             continue;
         }

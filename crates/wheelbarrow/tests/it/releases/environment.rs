@@ -189,6 +189,28 @@ fn a_value_that_does_not_work_changes_nothing() {
     assert_eq!(place.live(), Some(1));
 }
 
+/// As Django's collectstatic does over a STATIC_ROOT that git tracks.
+#[test]
+fn packed_files_that_collectstatic_replaces_are_not_altered() {
+    let place = with_shared(&json!({"DATABASE_URL": "old-database"}));
+    let collect = "echo collected > static/1.css; echo new > static/2.css";
+    let settings =
+        format!("static_root = 'static'\nprepare = [['sh', '-c', '{collect}', 'collectstatic']]\n");
+    assert_eq!(place.deploy(&Version::with("1", &settings)).code, 0);
+    let style = place.root().join("current/code/static/1.css");
+    for value in ["one", "two"] {
+        assert_eq!(fs_err::read_to_string(&style).unwrap(), "collected\n");
+        let said = place.run(&["verify"]);
+        assert_eq!(said.code, 0, "{}", said.all());
+        let said = env(&place, &["set", "DATABASE_URL"], value);
+        assert_eq!(said.code, 0, "{}", said.all());
+    }
+    assert_eq!(place.live(), Some(3));
+    fs_err::remove_file(place.root().join("current/code/status")).unwrap();
+    let said = env(&place, &["set", "DATABASE_URL"], "three");
+    assert!(said.code == 5 && said.err.contains("code/status"), "{}", said.all());
+}
+
 #[test]
 fn values_do_not_stand_in_commands_and_names_are_names() {
     let place = with_shared(&json!({}));
