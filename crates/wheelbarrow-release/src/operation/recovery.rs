@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use fs_err as fs;
 use serde::Serialize;
+use wheelbarrow_base::Explain;
 
 use crate::command::output;
 use crate::command::secrets::Secrets;
@@ -55,7 +56,13 @@ impl Recovered {
 
 /// Recovers, and does nothing else.
 pub fn recover(root: &Root, operator: &Operator<'_>) -> Result<Recovered, ReleaseError> {
-    put_right(&LockedRoot::acquire(root, "recover", operator)?)
+    let recovered = put_right(&LockedRoot::acquire(root, "recover", operator)?)?;
+    if let Some(Err(error)) =
+        root.live()?.and_then(|live| root.complete(&live).ok()).map(|live| moved_root::check(&live))
+    {
+        operator.progress.note(&format!("{error}: {}", error.hint().unwrap_or_default()));
+    }
+    Ok(recovered)
 }
 
 /// Writes the paths in releases anew that were made where the root was before it was moved, and recovers.

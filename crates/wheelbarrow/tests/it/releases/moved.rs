@@ -55,6 +55,12 @@ fn is_repaired(name: &str) {
         assert!(said.err.contains("hint: `wheelbarrow recover --moved"), "{words:?}: {}", said.all());
     }
 
+    let said = at(&place, &root, &["recover"]);
+    assert!(
+        said.code == 0 && said.err.contains("that path: `wheelbarrow recover --moved --root "),
+        "{}",
+        said.all()
+    );
     let said = at(&place, &root, &["recover", "--moved"]);
     assert_eq!((said.code, said.out.lines().count()), (0, 2), "{}", said.all());
     assert_eq!(status()["broken"], Value::Null);
