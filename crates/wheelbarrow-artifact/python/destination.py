@@ -44,7 +44,8 @@ def check_place(destination, replace, artifact=None):
             what = "belongs to another user (%d), in a directory where every user may write" % found.st_uid
             hint = "name another destination, or remove it"
             raise Failure(REFUSED, "the destination %s %s" % (name, what), hint=hint)
-        if set(os.listdir(destination)) - {b"environment.json"}:
+        names = set(os.listdir(destination))
+        if names - {b"environment.json"}:
             inside = _inside(os.path.realpath(destination), artifact)
             if inside:
                 what = "the destination %s is not empty, and %s is inside it" % (name, inside)
@@ -52,6 +53,8 @@ def check_place(destination, replace, artifact=None):
                 raise Failure(REFUSED, what, hint=hint)
             if not replace:
                 hint = "`--replace` exchanges it for the new install in one step"
+                if {b"releases", b"store", b".wheelbarrow"} <= names:
+                    hint = "it is a site root: `deploy --root %s`" % quoted(destination)
                 raise Failure(REFUSED, "the destination %s is not empty" % name, hint=hint)
             if not os.path.lexists(destination + b"/.wheelbarrow/receipt.json"):
                 raise Failure(

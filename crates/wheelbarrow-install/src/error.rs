@@ -8,7 +8,7 @@ use wheelbarrow_artifact::format::Newer;
 use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::ZipError;
-use wheelbarrow_base::{Exit, Explain, FsError, UnsafePath, shell_word};
+use wheelbarrow_base::{Exit, Explain, FsError, UnsafePath, beneath, shell_word};
 use wheelbarrow_platform::{Cpu, package_hint};
 
 use crate::target::NoTarget;
@@ -186,6 +186,12 @@ impl Explain for InstallError {
             }
             Self::Fs(FsError::Busy { .. }) => {
                 "end the other process, or try again when it has ended; `lslocks` shows it"
+            }
+            Self::Occupied { path } if beneath::found(&path.join(".wheelbarrow/trash")).is_ok() => {
+                return Some(format!(
+                    "it is a site root: `deploy --root {}`",
+                    shell_word(&path.display().to_string())
+                ));
             }
             Self::Occupied { .. } | Self::Fs(FsError::Occupied { .. }) => {
                 "`--replace` exchanges it for the new install in one step"

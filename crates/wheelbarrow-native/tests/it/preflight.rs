@@ -205,13 +205,18 @@ fn invalid_destinations_are_refused() {
     fs_err::write(root.join("full/file"), "").unwrap();
     fs_err::write(root.join("file"), "").unwrap();
     std::os::unix::fs::symlink("full", root.join("link")).unwrap();
+    for directory in ["releases", "store", ".wheelbarrow/trash"] {
+        fs_err::create_dir_all(root.join("deployed").join(directory)).unwrap();
+    }
     fs_err::create_dir(root.join("large")).unwrap();
     fs_err::File::create(root.join("large/environment.json")).unwrap().set_len((1 << 20) + 1).unwrap();
-    let told = ["full", "file", "link", "no where/site", "file/site", "large"]
+    let told = ["full", "deployed", "file", "link", "no where/site", "file/site", "large"]
         .map(|name| place.check(&root.join(name), &[]).replace("[TEMP]", "[PARENT]"));
     insta::assert_snapshot!(told.join("\n"), @"
     5 the destination [PARENT]/full is not empty
       `--replace` exchanges it for the new install in one step
+    5 the destination [PARENT]/deployed is not empty
+      it is a site root: `deploy --root [PARENT]/deployed`
     5 the destination [PARENT]/file is a file, not a directory
       name another destination, or remove it
     5 the destination [PARENT]/link is a symbolic link
