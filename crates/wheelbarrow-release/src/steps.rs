@@ -51,6 +51,11 @@ pub(crate) trait Step {
         self.phase() == Phase::Prune
     }
 
+    /// Whether there is nothing to do, which is not reported either.
+    fn is_skipped(&self, _job: &Job<'_>) -> bool {
+        false
+    }
+
     /// What it would do, for a plan.
     fn describe(&self, settings: &Settings) -> String;
 

@@ -43,6 +43,9 @@ pub(crate) fn resume<'s>(
     let end = steps.iter().position(|step| step.is_after_end()).unwrap_or(steps.len());
     let mut phases = PhaseProgress::default();
     for at in first..end {
+        if steps[at].is_skipped(job) {
+            continue;
+        }
         phases.enter(job, &*steps[at]);
         if let Err(fault) = run_step(job, &mut *steps[at]) {
             phases.leave(job);
@@ -56,6 +59,9 @@ pub(crate) fn resume<'s>(
         return Err(undo_steps(job, &steps[..end], Fault { phase, cause }));
     }
     for step in &mut steps[end..] {
+        if step.is_skipped(job) {
+            continue;
+        }
         phases.enter(job, &**step);
         // After the end: what goes wrong here changes nothing of the operation.
         if let Err(Fault { cause, .. }) = run_step(job, &mut **step) {

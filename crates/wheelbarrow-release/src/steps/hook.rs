@@ -143,6 +143,11 @@ impl HookStep {
         (!self.of(settings).is_empty()).then(|| Box::new(self) as Box<dyn Step>)
     }
 
+    fn pending<'j>(self, job: &'j Job<'_>) -> Option<&'j [String]> {
+        let django = job.done.django.as_ref().filter(|_| self == Self::BeforeMigrate);
+        pending(django, &job.settings.prepare)
+    }
+
     fn is_binding(self) -> bool {
         matches!(self, Self::BeforeMigrate | Self::RequiredAfterSwitch)
     }
@@ -171,17 +176,14 @@ impl Step for HookStep {
         format!("run {}{condition}", words.join("; "))
     }
 
+    fn is_skipped(&self, job: &Job<'_>) -> bool {
+        self.pending(job).is_some_and(<[String]>::is_empty)
+            || (*self != Self::BeforeMigrate && job.is_live_already())
+    }
+
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
         let (release, settings, when) = (job.release()?, job.settings, self.when());
-        let migrations = match self {
-            Self::BeforeMigrate => pending(job.done.django.as_ref(), &settings.prepare),
-            _ => None,
-        };
-        if migrations.is_some_and(<[String]>::is_empty)
-            || (*self != Self::BeforeMigrate && job.is_live_already())
-        {
-            return Ok(());
-        }
+        let migrations = self.pending(job);
         let facts = HookInput {
             hook: when.name(),
             operation: job.operation,

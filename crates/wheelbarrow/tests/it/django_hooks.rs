@@ -28,6 +28,7 @@ fn a_hook_before_migrations_runs_only_if_one_is_pending() {
         let found = text
             .map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap()["migrations"].to_string());
         assert_eq!(found.as_deref(), pending, "{number}");
+        assert_eq!(said.err.contains("hook before_migrate"), pending.is_some(), "{}", said.all());
     }
 }
 
