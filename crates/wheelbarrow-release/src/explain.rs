@@ -97,7 +97,8 @@ impl Explain for ReleaseError {
             }
             Self::Untrusted { .. } => {
                 "the file, and the directories from the site root to it, must belong to root or the deploying user, and nobody else \
-                 may write them: `chown root`, `chmod go-w`"
+                 may write them: `chown root`, `chmod go-w`. If another user deploys the site, run the command as that user: \
+                 `runuser -u USER -- ...`"
             }
             Self::ForeignPython { .. } => {
                 "its owner would become root: name a Python of root's with `--python PATH`, pack one with `build --with-python`, \
@@ -307,7 +308,7 @@ fn is_denied(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ServerOutput;
+    use crate::{ServerOutput, UnitProblem};
 
     #[test]
     fn a_held_lock_has_its_own_exit_code() {
@@ -333,6 +334,18 @@ mod tests {
         };
         assert_eq!(hint(Some("journalctl --unit=a.service")), "`journalctl --unit=a.service` shows more");
         assert_eq!(hint(None), down().hint().unwrap());
+    }
+
+    #[test]
+    fn hints_name_the_cure_of_each_case() {
+        let untrusted = ReleaseError::Untrusted { path: "/srv/site".into(), reason: String::new() };
+        assert!(untrusted.hint().unwrap().contains("`runuser -u USER -- ...`"));
+        let missing = ReleaseError::Unit { unit: "a.service".to_owned(), problem: UnitProblem::Missing };
+        let hint = missing.hint().unwrap();
+        assert!(
+            hint.contains("`--release ID` in place of ARTIFACT") && hint.contains("yours to write"),
+            "{hint}"
+        );
     }
 
     #[test]

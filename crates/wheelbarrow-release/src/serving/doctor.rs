@@ -21,7 +21,7 @@ use std::time::Duration;
 use rustix::fs::FileType;
 use serde::Serialize;
 use wheelbarrow_artifact::release::{Manager, Server};
-use wheelbarrow_base::beneath::{Place, found};
+use wheelbarrow_base::beneath::{Exposure, Place, found};
 use wheelbarrow_base::{Explain, shell_word};
 pub use wheelbarrow_install::policy::SelinuxMode;
 use wheelbarrow_install::policy::{KernelLabels, Labels, selinux_mode};
@@ -166,6 +166,10 @@ fn judge_shared(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
                 }
                 let hint = match exposed {
                     None => format!("chown -R {name}: {}", shell_word(&path.display().to_string())),
+                    // Only root could exchange it.
+                    Some(Exposure { path, .. }) if path == site.real.join("shared/.files") => {
+                        format!("chown -R {name}: {}", shell_word(&path.display().to_string()))
+                    }
                     Some(exposure) => format!(
                         "as {name}, move it away and deploy again; another user could redirect a command that root runs: {exposure}"
                     ),

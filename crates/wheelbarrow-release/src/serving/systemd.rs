@@ -77,8 +77,9 @@ impl UnitProblem {
                 "`loginctl enable-linger USER`, by root, starts the systemd of a user, and keeps it after the last session"
             }
             Self::Missing => {
-                "`wheelbarrow unit ARTIFACT --root ROOT` prints the units, and `--write /etc/systemd/system` writes them; then \
-                 `systemctl daemon-reload`"
+                "`wheelbarrow unit ARTIFACT --root ROOT` prints the units, and `--write /etc/systemd/system` writes them (of an \
+                 existing release: `--release ID` in place of ARTIFACT); then `systemctl daemon-reload`. A unit that `unit` of a \
+                 service names is yours to write"
             }
             Self::Broken(_) => "`systemctl status UNIT` shows more",
             Self::NoService | Self::Oneshot => "name the service whose processes serve the site",

@@ -384,6 +384,18 @@ fn no_command_is_printed_for_a_path_that_others_may_change() {
     let [(what, hint)] = &found()[..] else { panic!("{:?}", found()) };
     assert!(what.contains("symbolic link") && !what.contains("user 0"), "{what}");
     assert!(!hint.contains("chown"), "{hint}");
+
+    // The copy of a root from a host where the user had another number.
+    let files = machine.root.shared().join(".files");
+    fs::create_dir_all(files.join("a/b")).unwrap();
+    fs::remove_file(var.join("a")).unwrap();
+    fs::remove_dir(&var).unwrap();
+    std::os::unix::fs::symlink(".files", &var).unwrap();
+    for path in [files.join("a/b"), files.clone()] {
+        std::os::unix::fs::chown(path, Some(12345), None).unwrap();
+    }
+    let [(_, hint)] = &found()[..] else { panic!("{:?}", found()) };
+    assert_eq!(*hint, format!("chown -R 54321: {}", files.display()));
 }
 
 /// Slow processes of other users can take all the time for the search.
