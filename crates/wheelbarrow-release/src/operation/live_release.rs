@@ -44,8 +44,7 @@ pub fn execute(
 }
 
 /// Compares a release with what was installed. What makes it a release is not of the install, and nothing extra; nor are
-/// the static files that it has collected, even over files
-/// of the artifact.
+/// the static files that it has collected, even over files of the artifact.
 pub fn verify(
     root: &Root,
     release: &CompleteRelease,
