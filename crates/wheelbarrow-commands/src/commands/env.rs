@@ -92,7 +92,10 @@ struct Name {
     /// The name of the variable
     #[arg(value_name = "KEY")]
     name: String,
-    /// Taken so that it can be refused without being shown.
+    /// Taken so that it can be refused without being shown. One, so that flags behind it are read.
+    #[arg(hide = true, allow_hyphen_values = true)]
+    value: Option<std::ffi::OsString>,
+    /// The same.
     #[arg(hide = true, allow_hyphen_values = true)]
     values: Vec<std::ffi::OsString>,
 }
@@ -155,7 +158,7 @@ pub(super) fn run(arguments: EnvArguments, printer: &Printer) -> CommandResult<(
 
 impl Name {
     fn validated(self) -> CommandResult<String> {
-        if !self.values.is_empty() {
+        if self.value.is_some() {
             let message =
                 "a value must not stand in a command, which other users and the shell's history can see";
             let hint = "leave it out: the value is prompted for, or read from standard input";

@@ -31,3 +31,16 @@ fn a_missing_file_has_its_own_error() {
     docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-1
     ");
 }
+
+#[test]
+fn a_value_in_a_command_is_refused_and_not_shown() {
+    let place = Place::with(&[]);
+    for words in [
+        &["env", "set", "TOKEN", "s3cr3t", "--root", "root"][..],
+        &["env", "set", "--root", "root", "TOKEN", "-s3cr3t", "more-s3cr3t"],
+    ] {
+        let said = place.run(words);
+        assert_eq!(said.code, 2, "{}", said.all());
+        assert!(said.err.contains("a value must not stand in a command") && !said.all().contains("s3cr3t"));
+    }
+}
