@@ -53,7 +53,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     let time = pack::source_date(options.source_date_epoch.as_deref())?;
     // Looked at before anything slow, since this is where most people's mistakes are.
     pack::check_shebang(&options.shebang)?;
-    check::refuse_unfit_commands(options.release.as_ref())?;
+    check::refuse_unfit_services(options.release.as_ref())?;
     let code = read_project(options)?;
     let bundled = take_python(options, progress)?;
     let (targets, inputs, found) = find_targets_and_inputs(options, bundled.as_ref())?;

@@ -49,6 +49,8 @@ pub enum CheckError {
         "the service {service} cannot run {word:?}: systemd and the shell would each read its characters in their own way"
     )]
     Run { service: String, word: String },
+    #[error("the times `{schedule}` of the service `{service}` are not a calendar of systemd")]
+    Schedule { service: String, schedule: String },
 }
 
 fn each_refused(reports: &[Report]) -> String {
@@ -99,6 +101,10 @@ impl Explain for CheckError {
             Self::Run { .. } => {
                 "put the command into a script of the project, and run that: `run = \"sh run.sh\"`".to_owned()
             }
+            Self::Schedule { .. } => format!(
+                "write {}, or times such as `Mon..Fri 02:30`; `systemd-analyze calendar` checks them",
+                programs::CALENDARS.join(", ")
+            ),
             _ => return None,
         })
     }
@@ -116,11 +122,16 @@ struct MappedWheel<'a> {
     map: Mmap,
 }
 
-/// Refuses a service whose command no unit can hold.
-pub(crate) fn refuse_unfit_commands(release: Option<&ReleaseSettings>) -> Result<(), CheckError> {
-    let unfit = programs::unfit(release);
+/// Refuses a service whose command no unit can hold, or whose times no timer can.
+pub(crate) fn refuse_unfit_services(release: Option<&ReleaseSettings>) -> Result<(), CheckError> {
     let owned = |(service, word): (&str, &str)| (service.to_owned(), word.to_owned());
-    unfit.map(owned).map_or(Ok(()), |(service, word)| Err(CheckError::Run { service, word }))
+    if let Some((service, word)) = programs::unfit(release).map(owned) {
+        return Err(CheckError::Run { service, word });
+    }
+    match programs::unfit_schedule(release).map(owned) {
+        Some((service, schedule)) => Err(CheckError::Schedule { service, schedule }),
+        None => Ok(()),
+    }
 }
 
 /// Audits every target. What was found good before, by this program, is not looked at again.

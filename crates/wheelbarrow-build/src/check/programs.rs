@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use wheelbarrow_artifact::release::{ReleaseSettings, Words};
+use wheelbarrow_artifact::release::{ReleaseSettings, Service, Start, Words};
 use wheelbarrow_audit::Subject;
 
 /// What every Linux server has: shells, and programs that start another one.
@@ -35,9 +35,39 @@ pub(crate) fn unfit(release: Option<&ReleaseSettings>) -> Option<(&str, &str)> {
     commands(release).find_map(|(service, run)| Some((service, run.not_for_unit()?)))
 }
 
+/// The words for times that systemd.time(7) lists.
+pub(super) const CALENDARS: [&str; 9] =
+    ["minutely", "hourly", "daily", "weekly", "monthly", "quarterly", "semiannually", "yearly", "annually"];
+
+/// Other spellings that systemd reads.
+const SPELLINGS: [&str; 4] = ["anually", "biannually", "bi-annually", "semi-annually"];
+
+const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+
+/// The first service with times of words only, of which the first is no time of systemd; and these times.
+pub(crate) fn unfit_schedule(release: Option<&ReleaseSettings>) -> Option<(&str, &str)> {
+    services(release).find_map(|service| match &service.own()?.start {
+        Start::Schedule(schedule) if !is_calendar(schedule) => {
+            Some((service.name.as_str(), schedule.as_str()))
+        }
+        _ => None,
+    })
+}
+
+fn is_calendar(schedule: &str) -> bool {
+    let word = schedule.split_whitespace().next().unwrap_or_default().to_lowercase();
+    let is_word = CALENDARS.iter().chain(&SPELLINGS).any(|known| *known == word);
+    let day = word.split([',', '.', '-']).next().unwrap_or_default();
+    let is_weekday = WEEKDAYS.iter().any(|known| *known == day || known[..3] == *day);
+    is_word || is_weekday || schedule.contains(|mark: char| mark.is_ascii_digit() || mark == '*')
+}
+
 fn commands(release: Option<&ReleaseSettings>) -> impl Iterator<Item = (&str, &Words)> {
-    let services = release.and_then(|release| release.service.as_deref()).unwrap_or_default();
-    services.iter().filter_map(|service| Some((service.name.as_str(), &service.own()?.run)))
+    services(release).filter_map(|service| Some((service.name.as_str(), &service.own()?.run)))
+}
+
+fn services(release: Option<&ReleaseSettings>) -> impl Iterator<Item = &Service> {
+    release.and_then(|release| release.service.as_deref()).unwrap_or_default().iter()
 }
 
 /// A warning for each service that lacks its program in the virtualenv of a target.

@@ -231,11 +231,36 @@ fn a_service_cannot_run_what_no_unit_can_hold() {
     for run in ["sh -c 'echo $HOME'", "echo `id`", "echo 'a\nb'"] {
         let service = serde_json::json!({ "service": [{"name": "web", "run": run}] });
         let release = serde_json::from_value(service).unwrap();
-        let refused = refuse_unfit_commands(Some(&release)).unwrap_err();
+        let refused = refuse_unfit_services(Some(&release)).unwrap_err();
         assert!(
             refused.exit() == Exit::Project && refused.to_string().contains("web cannot run"),
             "{refused}"
         );
+    }
+}
+
+#[test]
+fn a_schedule_is_a_calendar_of_systemd() {
+    let refused = |schedule: &str| {
+        let service = serde_json::json!({ "service": [{"name": "job", "run": "job", "schedule": schedule}] });
+        refuse_unfit_services(Some(&serde_json::from_value(service).unwrap())).err()
+    };
+    for schedule in [
+        "daily",
+        "Weekly UTC",
+        "semi-annually",
+        "Mon..Fri 02:30",
+        "monday",
+        "Sat,Sun",
+        "*:0/15",
+        "2026-12-24 18:00:00",
+    ] {
+        assert!(refused(schedule).is_none(), "{schedule}");
+    }
+    for schedule in ["dayly", "every day", "monthy"] {
+        let error = refused(schedule).unwrap();
+        let expected = format!("the times `{schedule}` of the service `job` are not a calendar of systemd");
+        assert!(error.exit() == Exit::Project && error.to_string() == expected, "{error}");
     }
 }
 

@@ -108,6 +108,12 @@ impl Settings {
         Self::check(name, declared.overridden_by(flags.clone()))
     }
 
+    /// Refuses settings that every server refuses. Whether there is an `owner` depends on the server.
+    pub fn check_declared(declared: &ReleaseSettings) -> Result<(), ReleaseError> {
+        let declared = ReleaseSettings { owner: None, group: None, ..declared.clone() };
+        Self::check("", declared).map(drop)
+    }
+
     /// The same, if the artifact brings its static files.
     pub(crate) fn with_collected(mut self, project: &Project) -> Result<Self, ReleaseError> {
         self.collected = project.static_root.as_deref().map(static_root).transpose()?;

@@ -191,6 +191,8 @@ pub(crate) fn run(arguments: BuildArguments, printer: &Printer) -> CommandResult
     let settings = Settings::load(&project)?;
     let image = arguments.targets.in_container.clone();
     let options = options(arguments, settings, printer)?;
+    #[cfg(target_os = "linux")]
+    options.release.as_ref().map_or(Ok(()), wheelbarrow_release::Settings::check_declared)?;
     if let Some(image) = image {
         return contained::run(&contained::ContainedBuild::new(&image, &options));
     }

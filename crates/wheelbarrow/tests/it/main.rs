@@ -23,6 +23,7 @@ mod memory;
 mod own;
 mod pages;
 mod probing;
+mod refused;
 mod releases;
 mod secrets;
 mod signatures;
