@@ -6,6 +6,7 @@
 //! when the artifact is written.
 
 mod artifact;
+mod front_end;
 mod layout;
 mod logins;
 mod placeholders;

@@ -50,7 +50,7 @@ pub(super) fn left_out(root: &Path, found: &[ProjectFile]) -> BTreeMap<String, S
 }
 
 /// `settings.py`, `local_settings.py`, `settings_local.py`, and what is in a package called settings.
-fn is_settings(path: &str) -> bool {
+pub(super) fn is_settings(path: &str) -> bool {
     let Some(stem) = path.strip_suffix(".py") else { return false };
     let mut parts = stem.rsplit('/');
     let name = parts.next().unwrap_or_default();
@@ -137,14 +137,20 @@ fn modules_of(line: &str) -> Vec<String> {
 /// The directories that a module of `file` may be in: that of its package if the name has dots, else any above the file.
 fn bases(file: &str, module: &str) -> Vec<String> {
     let dots = module.len() - module.trim_start_matches('.').len();
-    let mut above = vec![directory(file).to_owned()];
-    while let Some(inner) = above.last().filter(|inner| !inner.is_empty()) {
-        above.push(directory(inner).to_owned());
-    }
+    let above = ancestors(file);
     match dots {
         0 => above,
         dots => above.into_iter().skip(dots - 1).take(1).collect(),
     }
+}
+
+/// The directories above a file, from its own to the root.
+pub(super) fn ancestors(file: &str) -> Vec<String> {
+    let mut above = vec![directory(file).to_owned()];
+    while let Some(inner) = above.last().filter(|inner| !inner.is_empty()) {
+        above.push(directory(inner).to_owned());
+    }
+    above
 }
 
 fn directory(path: &str) -> &str {

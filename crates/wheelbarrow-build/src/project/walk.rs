@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use ignore::{DirEntry, WalkBuilder};
+use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
+use ignore::{DirEntry, Match, WalkBuilder};
 
 use wheelbarrow_artifact::manifest::MemberKind;
 use wheelbarrow_artifact::tree::{BadLink, Tree};
@@ -15,6 +15,7 @@ use wheelbarrow_base::is_unfinished;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::text::is_control;
 
+use super::front_end::{self, NODE_MODULES};
 use super::tracked::tracked_and_ignored;
 use super::{FileContent, ProjectError, ProjectFile, artifact, placeholders, settings, submodules};
 
@@ -24,7 +25,7 @@ const NEVER: [&str; 13] = [
     ".hg",
     ".svn",
     "__pycache__",
-    "node_modules",
+    NODE_MODULES,
     ".tox",
     ".nox",
     ".mypy_cache",
@@ -192,8 +193,10 @@ impl Walker<'_> {
         for entry in self.builder(exclude.clone(), false).build() {
             let entry = entry.map_err(ProjectError::Walk)?;
             let relative = entry.path().strip_prefix(&self.root).unwrap_or(entry.path());
+            // A rule for files of some name means none of these.
+            let names = |glob: &Glob| !is_of_node(relative) || glob.original().contains(NODE_MODULES);
             let is_back = tracked.contains(relative)
-                || exclude.matched_path_or_any_parents(relative, false).is_whitelist();
+                || matches!(exclude.matched_path_or_any_parents(relative, false), Match::Whitelist(glob) if names(glob));
             if is_back && relative.to_str().is_none_or(|path| !found.contains(path)) {
                 self.add(&entry)?;
             }
@@ -216,6 +219,9 @@ impl Walker<'_> {
     fn builder(&self, exclude: Gitignore, git: bool) -> WalkBuilder {
         // Inside a checkout the rules of the directories above count too, as git has it; outside they are none of ours.
         let checkout = git && self.is_in_checkout();
+        let is_named = |pattern: &String| pattern.starts_with('!') && pattern.contains(NODE_MODULES);
+        let rules = &self.walk.rules;
+        let enters = !git && matches!(rules, WalkRules::Project { exclude } if exclude.iter().any(is_named));
         let mut builder = WalkBuilder::new(&self.root);
         builder
             .standard_filters(false)
@@ -223,7 +229,7 @@ impl Walker<'_> {
             .require_git(checkout)
             .parents(checkout)
             .add_custom_ignore_filename(IGNORE_FILE)
-            .filter_entry(move |entry| entry.depth() == 0 || is_wanted(entry, &exclude));
+            .filter_entry(move |entry| entry.depth() == 0 || is_wanted(entry, &exclude, enters));
         builder
     }
 
@@ -282,7 +288,8 @@ impl Walker<'_> {
         if !matches!(self.walk.rules, WalkRules::Project { .. }) {
             return;
         }
-        for (path, why) in settings::left_out(&self.root, &self.found) {
+        let front_end = front_end::left_out(&self.root, &self.found);
+        for (path, why) in settings::left_out(&self.root, &self.found).into_iter().chain(front_end) {
             let is_directory = path.ends_with('/');
             if !self.kept.matched_path_or_any_parents(path.trim_end_matches('/'), is_directory).is_ignore() {
                 self.notes.push(format!(
@@ -413,10 +420,15 @@ fn kept_matcher(root: &Path, rules: &WalkRules) -> Result<Gitignore, ProjectErro
     builder.build().map_err(ProjectError::Walk)
 }
 
-fn is_wanted(entry: &DirEntry, exclude: &Gitignore) -> bool {
+fn is_of_node(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == NODE_MODULES)
+}
+
+/// `enters`: whether a rule brings back something in `node_modules`.
+fn is_wanted(entry: &DirEntry, exclude: &Gitignore, enters: bool) -> bool {
     let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
     let name = entry.file_name().to_str().unwrap_or_default();
-    let never = NEVER.contains(&name)
+    let never = (NEVER.contains(&name) && !(enters && name == NODE_MODULES))
         || is_env_file(name)
         || name.ends_with(".pyc")
         || is_unfinished(name)

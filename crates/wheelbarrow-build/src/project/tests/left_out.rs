@@ -114,3 +114,46 @@ fn pointers_of_large_files_are_named() {
         ["packed as a pointer of Git LFS, without the contents: site/logo.png; `git lfs pull` fetches them"]
     );
 }
+
+#[test]
+fn what_the_front_end_made_is_named() {
+    let place = tree(&[
+        (".gitignore", "dist/\nnode_modules/\nwebpack-stats.json\n/static/\n"),
+        (
+            "web/settings.py",
+            "STATICFILES_DIRS = [BASE_DIR / 'node_modules']\nSTATS = BASE_DIR / 'webpack-stats.json'\n",
+        ),
+        ("web/views.py", ""),
+        ("web/static/dist/js/bundle.js", ""),
+        ("web/static/logo.svg", ""),
+        ("static/dist/collected.js", ""),
+        ("docs/dist/a.js", ""),
+        ("webpack-stats.json", "{}"),
+        ("node_modules/b/dist/b.css", ""),
+        ("node_modules/b/node_modules/c.js", ""),
+    ]);
+    let (files, notes) = walk_project(place.path(), &[]).unwrap();
+    assert_eq!(files.len(), 4, "{files:?}");
+    let note = |path: &str, why: &str| {
+        format!(
+            "left out {path}, which an ignore rule names, and {why} (`\"!/{path}\"` in `exclude` keeps it)"
+        )
+    };
+    let names = "web/settings.py names it";
+    let mut expected = [
+        note("node_modules/", names),
+        note("web/static/dist/", "it has scripts or styles of the site"),
+        note("webpack-stats.json", names),
+    ];
+    expected.sort();
+    assert_eq!(notes, expected);
+    // As the notes say.
+    let back = ["!/node_modules/", "!/web/static/dist/", "!/webpack-stats.json"];
+    let (files, notes) = walk_project(place.path(), &back).unwrap();
+    assert_eq!((files.len(), notes), (8, Vec::new()), "{files:?}");
+    let (files, _) = walk_project(place.path(), &["!/node_modules/b/dist/"]).unwrap();
+    assert_eq!(files.len(), 5, "{files:?}");
+    // A rule that does not name it brings nothing of it back.
+    let (files, _) = walk_project(place.path(), &["!*.css", "!dist/"]).unwrap();
+    assert!(!files.iter().any(|file| file.path.contains("node_modules")), "{files:?}");
+}
