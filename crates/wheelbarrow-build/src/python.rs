@@ -125,7 +125,7 @@ pub(crate) fn found() -> Vec<String> {
     local().into_iter().map(shown).collect()
 }
 
-/// The target when none is named: the version in `.python-version`, else the `python3` on PATH where the project allows
+/// The target when none is named: the version in `.python-version` or its like, else the `python3` on PATH where the project allows
 /// it, else the newest Python of this machine that it allows.
 pub fn find_for(project: &Path, rule: Option<&RequiresPython>) -> Result<BuildTarget> {
     if let Some(pin) = requires_python::pinned(project) {

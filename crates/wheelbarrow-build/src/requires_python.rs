@@ -1,5 +1,5 @@
 //! The project's own limits on Python: `requires-python` or its equivalents in other tools, and
-//! `.python-version`.
+//! `.python-version` or its.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -132,9 +132,25 @@ fn translate(set: &str) -> Option<String> {
     Some(parts.collect::<Option<Vec<_>>>()?.join(","))
 }
 
-/// The version in `.python-version`, as pyenv and uv write it; nothing where it names something else than a CPython.
+/// The version in `.python-version`, as pyenv and uv write it; nothing where it names something else than a CPython. Without the
+/// file, the version in `runtime.txt` (Heroku) or `.tool-versions` (asdf, mise).
 pub fn pinned(project: &Path) -> Option<String> {
-    let text = fs::read_to_string(project.join(".python-version")).ok()?;
+    let read = |name: &str| fs::read_to_string(project.join(name)).ok();
+    match read(".python-version") {
+        Some(text) => of_python_version(&text),
+        None => of_words(&read("runtime.txt").unwrap_or_default().replace("python-", "python "))
+            .or_else(|| of_words(&read(".tool-versions")?)),
+    }
+}
+
+/// The first version in a line `python 3.12.4`.
+fn of_words(text: &str) -> Option<String> {
+    let mut lines = text.lines().map(str::split_whitespace);
+    let mut words = lines.find_map(|mut words| (words.next() == Some("python")).then_some(words))?;
+    words.next().filter(|version| version.starts_with("3.")).map(str::to_owned)
+}
+
+fn of_python_version(text: &str) -> Option<String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
     let version = line.trim_start_matches("cpython").trim_start_matches(['-', '@']);
     let version = version.split('-').next().unwrap_or_default();
@@ -183,5 +199,20 @@ mod tests {
             fs::write(directory.path().join(".python-version"), text).unwrap();
             assert_eq!(pinned(directory.path()).as_deref(), version, "{text}");
         }
+    }
+
+    #[test]
+    fn other_tools_pin_a_version_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        let pin = || pinned(directory.path());
+        write(".tool-versions", "nodejs 22.1.0\npython 3.11.9 3.10.2 # both\n");
+        assert_eq!(pin().as_deref(), Some("3.11.9"));
+        write("runtime.txt", "the runtime\n");
+        assert_eq!(pin().as_deref(), Some("3.11.9"));
+        write("runtime.txt", "python-3.12.4\n");
+        assert_eq!(pin().as_deref(), Some("3.12.4"));
+        write(".python-version", "pypy3.10\n");
+        assert_eq!(pin(), None);
     }
 }
