@@ -38,7 +38,7 @@ struct DeclaredProject {
     /// Whether there are scripts or entry points.
     has_entry_points: bool,
     /// The build backend determines the version.
-    dynamic_version: bool,
+    is_version_dynamic: bool,
 }
 
 impl OwnDistribution {
@@ -67,9 +67,7 @@ impl OwnDistribution {
                     .into(),
             );
         }
-        let revision =
-            if declared.dynamic_version { describe(root) + &given_version() } else { String::new() };
-        let tree = ProjectTree { root: root.to_path_buf(), files, revision };
+        let tree = ProjectTree { root: root.to_path_buf(), files, revision: revision(root) };
         Ok(Self { name: declared.name.filter(|_| packaged), tree: Arc::new(tree) })
     }
 
@@ -128,7 +126,7 @@ fn declared(root: &Path) -> DeclaredProject {
         name: given.filter(|name| name::is_valid(name)).map(|name| name::normalise(&name)),
         packaged: uv.unwrap_or_else(|| document.contains_key("build-system") && !turned_off),
         has_entry_points: ["scripts", "gui-scripts", "entry-points"].into_iter().any(filled),
-        dynamic_version: dynamic || project.is_none(),
+        is_version_dynamic: dynamic || project.is_none(),
     }
 }
 
@@ -141,6 +139,11 @@ fn setup_cfg_name(root: &Path) -> Option<String> {
         .filter_map(|line| line.split_once('='))
         .find(|(key, _)| key.trim() == "name")
         .map(|(_, value)| value.trim().to_owned())
+}
+
+/// What the version of the source in `root` depends on beside its files, if its build backend determines the version.
+pub(crate) fn revision(root: &Path) -> String {
+    if declared(root).is_version_dynamic { describe(root) + &given_version() } else { String::new() }
 }
 
 /// What variables give as the version in place of git's: those of setuptools-scm and hatch-vcs (with the name of a distribution

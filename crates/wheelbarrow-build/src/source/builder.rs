@@ -21,7 +21,7 @@ use crate::select::{ChosenDistribution, DistributionSource};
 use crate::target::{BuildTarget, HAS_TARGETS};
 use crate::uv::IndexOptions;
 use crate::uv::uv_settings::UvSettings;
-use crate::{Error, Result, uv};
+use crate::{Error, Result, own, uv};
 
 /// Lines of a failed build's log that are shown.
 const LAST_LINES: usize = 25;
@@ -174,11 +174,9 @@ impl Builder<'_> {
                 format!("git {commit} {} {}", chosen.name, subdirectory.as_deref().unwrap_or_default())
             }
             DistributionSource::Directory { path, subdirectory } => {
-                format!(
-                    "directory {} {}",
-                    unpacked_tree::digest(path)?,
-                    subdirectory.as_deref().unwrap_or_default()
-                )
+                let subdirectory = subdirectory.as_deref().unwrap_or_default();
+                let revision = own::revision(&path.join(subdirectory));
+                format!("directory {} {subdirectory} {revision}", unpacked_tree::digest(path)?)
             }
             DistributionSource::Project(project) => {
                 format!("project {} {}", unpacked_tree::digest_of(project)?, project.revision)

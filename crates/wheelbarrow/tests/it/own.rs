@@ -225,3 +225,35 @@ fn a_site_has_the_name_and_the_version_of_its_distribution() {
         assert!(said.out.contains(&format!("built [PLACE]/{path}")), "{}", said.all());
     }
 }
+
+/// As with setuptools-scm: the tag is the version, and no file changes.
+#[test]
+fn a_directory_with_another_tag_is_built_again() {
+    let backend = BACKEND.replace("my_shop-2.5", "my_shop-\" + VERSION + \"");
+    let backend = backend.replace("2.5\\n", "\" + VERSION.encode() + b\"\\n");
+    let version = "import subprocess\nVERSION = subprocess.check_output(['git', 'describe', '--tags']).decode().strip()\n";
+    let place = Place::with(&[
+        ("project/requirements.txt", "./lib\n"),
+        ("project/app.py", ""),
+        ("project/lib/pyproject.toml", &PYPROJECT.replace("version = '2.5'", "dynamic = ['version']")),
+        ("project/lib/support/backend.py", &format!("{version}{backend}")),
+    ]);
+    let git = |words: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=a", "-c", "user.email=a@example.org"]).args(words);
+        assert!(git.current_dir(place.path().join("project")).status().unwrap().success(), "{words:?}");
+    };
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "a"]);
+    for tag in ["1.0", "2.0"] {
+        git(&["tag", "-f", tag]);
+        let said = build(&place, &[]);
+        if !is_built(&said) {
+            return;
+        }
+        let inspected = place.run(&["inspect", "--json", "site.zip"]);
+        assert!(inspected.out.contains(&format!("my_shop-{tag}-py3")), "{tag}: {}", inspected.all());
+        git(&["tag", "-d", tag]);
+    }
+}
