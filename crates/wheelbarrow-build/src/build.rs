@@ -75,6 +75,8 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     // Held from here on.
     let cache = Cache::open(options.cache_dir.as_deref())?;
     let gathered = gather(&lock, &gather_request, progress)?;
+    let own_missing = own.as_ref().filter(|_| gathered.own.is_none());
+    own_missing.and_then(OwnDistribution::missing_entry_points).iter().for_each(|note| progress.note(note));
     // And again, since the lock may be among the files.
     let mut code = read_project(options)?;
     code.notes.tell(&options.name, progress);

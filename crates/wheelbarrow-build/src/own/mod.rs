@@ -71,6 +71,23 @@ impl OwnDistribution {
         Ok(Self { name: declared.name.filter(|_| packaged), tree: Arc::new(tree) })
     }
 
+    /// A note if setup.py or setup.cfg has entry points, for a project that no requirement and no [build-system] installs.
+    pub(crate) fn missing_entry_points(&self) -> Option<String> {
+        const SETUP: [(&str, &[&str]); 2] =
+            [("setup.cfg", &["[options.entry_points]"]), ("setup.py", &["entry_points", "console_scripts"])];
+        let root = &self.tree.root;
+        let has = |(name, marks): &(&str, &[&str])| {
+            let text = fs::read_to_string(root.join(name)).unwrap_or_default();
+            let mut lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+            lines.any(|line| marks.iter().any(|mark| line.contains(mark)))
+        };
+        let (file, _) = SETUP.iter().find(|setup| has(setup)).filter(|_| self.name.is_none())?;
+        Some(format!(
+            "the entry points in {file} are not installed: `-e .` in the requirements, or [project] and [build-system] \
+             in pyproject.toml install the project as a distribution"
+        ))
+    }
+
     /// Adds the distribution to what is chosen for a target, in place of a requirement that names the project's
     /// directory. A distribution of the same name from elsewhere stays: the lock has decided.
     pub(crate) fn put_among(&self, chosen: &mut Vec<ChosenDistribution>) {

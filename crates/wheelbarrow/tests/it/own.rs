@@ -257,3 +257,20 @@ fn a_directory_with_another_tag_is_built_again() {
         git(&["tag", "-d", tag]);
     }
 }
+
+#[test]
+fn entry_points_of_setup_py_that_are_not_installed_are_named() {
+    let setup = "from setuptools import setup\nsetup(\n    name='my-shop',\n    entry_points={'console_scripts': []},\n)\n";
+    let place =
+        Place::with(&[("project/requirements.txt", ""), ("project/setup.py", setup), ("project/app.py", "")]);
+    let said = build(&place, &[]);
+    if !is_built(&said) {
+        return;
+    }
+    let note = "note: the entry points in setup.py are not installed: `-e .` in the requirements";
+    assert!(said.err.contains(note), "{}", said.all());
+    assert!(!build(&place, &["--no-install-project"]).err.contains("entry points"));
+    place.write("project/requirements.txt", "-e .\n");
+    let said = build(&place, &[]);
+    assert!(said.code == 0 && !said.err.contains("entry points"), "{}", said.all());
+}
