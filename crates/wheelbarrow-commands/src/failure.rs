@@ -2,7 +2,8 @@
 
 use std::error::Error;
 use std::fmt::{self, Display};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 use wheelbarrow_base::{Exit, Explain, absolute, explained_at, is_out_of_memory, shell_word};
@@ -158,10 +159,38 @@ impl Failure {
     }
 }
 
-/// The text with the root of this command for each word `ROOT`, as a shell reads it.
+/// The artifact that runs, as a shell reads it, and which commands it has.
+static ARTIFACT: OnceLock<(String, HasCommand)> = OnceLock::new();
+
+type HasCommand = fn(&str) -> bool;
+
+/// From now on hints have this artifact in place of `wheelbarrow`.
+pub fn runs_from(artifact: &Path, has_command: HasCommand) {
+    _ = ARTIFACT.set((shell_word(&artifact.to_string_lossy()), has_command));
+}
+
+/// The text with the root of this command for each word `ROOT`, as a shell reads it, and the artifact that runs for
+/// `wheelbarrow`.
 pub(crate) fn with_root(text: &str) -> String {
-    let Some(root) = named_root().and_then(|root| absolute(&root).ok()) else { return text.to_owned() };
-    named(text, &shell_word(&root.to_string_lossy()))
+    let text = match ARTIFACT.get() {
+        Some((artifact, has_command)) => by_artifact(text, artifact, *has_command),
+        None => text.to_owned(),
+    };
+    let Some(root) = named_root().and_then(|root| absolute(&root).ok()) else { return text };
+    named(&text, &shell_word(&root.to_string_lossy()))
+}
+
+fn by_artifact(text: &str, artifact: &str, has_command: HasCommand) -> String {
+    let mut parts = text.split("`wheelbarrow ");
+    let mut named = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (words, rest) = part.split_once('`').unwrap_or((part, ""));
+        named += &match has_command(words.split(' ').next().unwrap_or_default()) {
+            true => format!("`{artifact} {}`{rest}", words.replace(" ARTIFACT", "")),
+            false => format!("`wheelbarrow {part}"),
+        };
+    }
+    named
 }
 
 fn named(text: &str, root: &str) -> String {
@@ -199,7 +228,17 @@ pub fn wants_json() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::named;
+    use super::{by_artifact, named};
+
+    #[test]
+    fn an_artifact_names_itself_in_hints() {
+        let text = "`wheelbarrow unit ARTIFACT --root ROOT` prints, `wheelbarrow thin ARTIFACT` does not, `wheelbarrow list`";
+        assert_eq!(
+            by_artifact(text, "/a.zip", |command| command != "thin"),
+            "`/a.zip unit --root ROOT` prints, `wheelbarrow thin ARTIFACT` does not, `/a.zip list`"
+        );
+        assert_eq!(by_artifact("none", "/a.zip", |_| true), "none");
+    }
 
     #[test]
     fn the_root_is_named_where_a_word_stands_for_it() {

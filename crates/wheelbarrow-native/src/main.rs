@@ -25,11 +25,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use wheelbarrow_artifact::{Anybody, Trust, printable_line};
 use wheelbarrow_base::{Exit, Memory};
 use wheelbarrow_commands::commands::{Command, Context, run};
-use wheelbarrow_commands::failure::{CommandError, CommandResult, Refusal};
+use wheelbarrow_commands::failure::{CommandError, CommandResult, Refusal, runs_from};
 use wheelbarrow_commands::printer::Printer;
 use wheelbarrow_commands::verify_artifact::HOST_SIGNERS;
 
@@ -113,6 +113,9 @@ fn enter(artifact: &OsStr, words: Vec<OsString>) -> ExitCode {
 }
 
 fn main_of(cli: Cli, context: &Context) -> ExitCode {
+    if let Some(artifact) = &context.artifact {
+        runs_from(artifact, Command::has_subcommand);
+    }
     let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
     match run(cli.command, context, &printer).and_then(|()| printer.finish()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -147,8 +150,9 @@ fn no_judge(file: Option<&Path>) -> CommandResult<Arc<dyn Trust>> {
             )
         }
     };
-    let hint = Some("use the wheelbarrow of the host: `wheelbarrow` in place of the artifact, and the artifact as its argument, such as `wheelbarrow \
-         deploy ARTIFACT` or `wheelbarrow unit ARTIFACT`".to_owned());
+    let hint = "use `wheelbarrow` of the host in place of the artifact, and the artifact as the argument of its command, such as \
+                `deploy ARTIFACT` or `unit ARTIFACT`";
+    let hint = Some(hint.to_owned());
     Err(Refusal { message, hint, exit: Exit::Unsigned }.into())
 }
 
