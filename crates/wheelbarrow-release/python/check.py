@@ -437,5 +437,10 @@ def describe(error):
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame[0].startswith("<")]
     own = [frame for frame in frames if os.path.abspath(frame[0]).startswith(os.getcwd() + os.sep)]
     place = " (%s, line %d)" % (os.path.relpath(own[-1][0]), own[-1][1]) if own else ""
-    text = "".join(traceback.format_exception_only(type(error), error)).strip()
-    return text[:LONGEST] + place
+    text = "".join(traceback.format_exception_only(type(error), error)).strip()[:LONGEST] + place
+    first = error
+    for _ in range(100):
+        first = first if first.__cause__ is None else first.__cause__
+    cause = "".join(traceback.format_exception_only(type(first), first)).strip()[:LONGEST]
+    message = cause.partition(": ")[2]
+    return text if message in text else "%s; caused by %s" % (text, cause)

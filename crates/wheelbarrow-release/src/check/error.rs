@@ -178,8 +178,8 @@ impl fmt::Display for CheckFault {
             }
             Self::Status { raised: Some(error), .. } => cause(error),
             Self::Status { status: 400, .. } => {
-                "Django refuses hosts that ALLOWED_HOSTS does not name: `[release.check] host` sets the host; \
-                 `path` selects another page"
+                "`[release.check] path` selects another page; `host` sets the host, which Django refuses if ALLOWED_HOSTS \
+                 does not name it"
             }
             Self::Status { status: 500.., .. } => {
                 "the application failed: its own log has the reason; \
@@ -207,6 +207,8 @@ fn cause(error: &str) -> &'static str {
         "OperationalError" | "ConnectionRefusedError" | "ConnectionError" | "gaierror" => {
             "is the service running, and its address in ROOT/shared/environment.json right?"
         }
+        // The text of Python begins with the place.
+        _ if error.contains("SyntaxError: ") => "the code may be for a newer Python than that of the release",
         "PermissionError" => "the site's user may not read or write this; is it below a `shared` path?",
         _ => "the exception is in the code of the release, or in what it uses",
     }

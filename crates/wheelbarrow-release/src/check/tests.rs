@@ -49,6 +49,22 @@ async def asgi(scope, receive, send):
         raise RuntimeError("no lifespan")
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body", "body": b""})
+
+def chained(environ, start_response):
+    try:
+        open("/nowhere/site.log")
+    except OSError as error:
+        raise ValueError("Unable to configure handler 'file'") from error
+
+def repeating(environ, start_response):
+    raise ValueError("no table") from KeyError("table")
+
+def refusing(environ, start_response):
+    start_response("400 Bad Request", [])
+    return []
+
+def newer(environ, start_response):
+    exec("f(:")
 "#;
 
 /// As much of Django as is asked for what it says; the demonstration asks a real one.
@@ -199,6 +215,21 @@ fn wrong_answers_are_reported_without_secrets() {
         name => ask(&format!("applications:{name}")).unwrap_err(),
     });
     insta::assert_snapshot!(told.join("\n\n"));
+}
+
+#[test]
+fn errors_name_their_first_cause() {
+    let error = |name| ask(&format!("applications:{name}")).unwrap_err();
+    let chained = error("chained");
+    assert!(chained.contains("handler 'file' (applications.py, line "), "{chained}");
+    assert!(chained.contains("; caused by FileNotFoundError: [Errno 2] No such file"), "{chained}");
+    let repeating = error("repeating");
+    assert!(repeating.contains("ValueError: no table (") && repeating.contains("by KeyError"), "{repeating}");
+    assert!(!error("telling").contains("caused by"));
+    assert!(
+        error("refusing").contains("hint: nothing was switched; `[release.check] path` selects another page")
+    );
+    assert!(error("newer").contains("a newer Python than that of the release"), "{}", error("newer"));
 }
 
 #[test]

@@ -274,10 +274,19 @@ fn append(log: &Path, bytes: &[u8]) -> io::Result<(File, u64)> {
     Ok((file, begin))
 }
 
-/// The last lines of a text, cut to what can stand in an error.
+/// The last lines of a text, without frames of importlib, cut to what can stand in an error.
 pub(crate) fn last_lines(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let mut is_import = false;
+    // A traceback has many frames of importlib, which nobody looks for.
+    let lines = text.trim_end().lines().filter(|line| {
+        let is_frame = line.starts_with("  File \"");
+        let is_library =
+            || ["<frozen importlib", "/importlib/__init__.py"].iter().any(|part| line.contains(part));
+        is_import = if is_frame { is_library() } else { is_import && line.starts_with("    ") };
+        !is_import
+    });
+    let lines: Vec<&str> = lines.collect();
     let shown = lines[lines.len().saturating_sub(SHOWN.0)..].join("\n");
     let begin = shown.len().saturating_sub(SHOWN.1);
     match shown.char_indices().find(|(index, _)| *index >= begin) {
@@ -385,5 +394,10 @@ mod tests {
         let shown = last_lines("ä".repeat(70_000).as_bytes());
         assert!(shown.len() <= SHOWN.1 + 3 && shown.starts_with("...ä"), "{}", shown.len());
         assert_eq!(last_lines("a\n\nb\n".as_bytes()), "a\n\nb");
+        let frame = |file: &str| format!("  File \"{file}\", line 1, in f\n    f()\n    ^^^\n");
+        let frozen = "  File \"<frozen importlib._bootstrap>\", line 2, in g\n";
+        let (library, own) = (frame("/usr/lib/python3.11/importlib/__init__.py"), frame("/srv/a.py"));
+        let text = format!("Traceback:\n{library}{frozen}{own}{frozen}E: x\n    more\n");
+        assert_eq!(last_lines(text.as_bytes()), format!("Traceback:\n{own}E: x\n    more"));
     }
 }

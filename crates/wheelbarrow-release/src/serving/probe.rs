@@ -206,7 +206,8 @@ fn hint(status: Option<u16>, settings: &ProbeSettings) -> &'static str {
         None if settings.socket.is_some() => "does the server run, and listen at `[release.probe] socket`?",
         None => "does the server run, and listen at the address of `[release.probe]`?",
         Some(400) => {
-            "Django refuses hosts that ALLOWED_HOSTS does not name: `[release.probe] host` sets the host"
+            "`[release.probe] url` selects another page; `[release.probe] host` sets the host, which Django refuses if \
+             ALLOWED_HOSTS does not name it"
         }
         Some(500..) => {
             "the application, or a service that it uses, failed at the page of `[release.probe] url`"
