@@ -157,6 +157,18 @@ mod tests {
         assert_eq!(Secrets::of(Path::new("/nowhere")).hide("secret"), "secret");
     }
 
+    /// A site may print any number of them.
+    #[test]
+    fn a_secret_that_begins_with_many_backslashes_takes_no_long_time() {
+        let secret = format!("{}x-1", "\\".repeat(100_000));
+        let ours = Secrets::of_variables([("K".to_owned(), secret.clone())]);
+        let begun = std::time::Instant::now();
+        let text = "\\".repeat(1 << 20);
+        assert_eq!(ours.hide(&text), text);
+        assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+        assert_eq!(ours.hide(&format!("a {secret} b")), "a *** b");
+    }
+
     #[test]
     fn a_file_with_a_byte_order_mark_has_secrets_too() {
         assert_eq!(secrets("\u{feff}{\"A\": \"correct-horse\"}").hide("correct-horse"), "***");
