@@ -216,6 +216,7 @@ fn credentials(lock: &Lock, request: &GatherRequest) -> Credentials {
     let mut credentials = Credentials::collect(indexes.urls());
     credentials.extend(&lock.credentials);
     add_logins(&mut credentials, &request.project);
+    credentials.hide();
     credentials
 }
 

@@ -19,6 +19,7 @@ use wheelbarrow_base::variable;
 use crate::{Error, Result, programs};
 
 pub use logins::add_logins;
+pub(crate) use logins::hide_logins;
 pub(crate) use output::{shown, stderr_of, warnings};
 use variables::{DEFAULT_INDEXES, EXTRA_INDEXES};
 

@@ -1,5 +1,6 @@
 //! Logins for downloads: user names and passwords from index URLs and netrc, and their redaction in output.
 
+mod hidden;
 mod keyring;
 mod login;
 
@@ -94,6 +95,11 @@ impl Credentials {
         }
     }
 
+    /// Hides all passwords in output, wherever they are: an index may repeat them.
+    pub fn hide(&self) {
+        self.origins.values().chain(self.hosts.values()).chain(&self.fallback).for_each(hidden::hide);
+    }
+
     /// Adds those of `other` for origins that have none here.
     pub fn extend(&mut self, other: &Self) {
         for (origin, login) in &other.origins {
@@ -184,6 +190,16 @@ fn netrc_path() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn known_passwords_are_hidden_wherever_they_are() {
+        let mut credentials = Credentials::default();
+        credentials.add("https://bob:p%40Ss%2Fw%25rd@index.example/simple");
+        let said = "503 busy Basic Ym9iOnBAU3MvdyVyZA== bob:p@Ss/w%rd p%40Ss%2Fw%25rd";
+        assert_eq!(redact(said), said);
+        credentials.hide();
+        assert_eq!(redact(said), "503 busy Basic **** bob:**** ****");
+    }
 
     #[test]
     fn logins_stay_with_their_origin() {

@@ -120,6 +120,7 @@ impl LockRun<'_> {
             if output.status.success() {
                 return Ok(());
             }
+            uv::hide_logins(&self.request.project, &self.request.index, &self.requirements.credentials);
             stderr = readable(&uv::stderr_of(&output));
         }
         Err(Error::StaleLock { path: file.to_path_buf(), stderr })
@@ -195,6 +196,10 @@ impl LockRun<'_> {
             Some(text) => uv::run_with(&mut command, text)?,
             None => uv::run(&mut command)?,
         };
+        let has_warning = || String::from_utf8_lossy(&output.stderr).contains("warning: ");
+        if !output.status.success() || has_warning() {
+            uv::hide_logins(&self.request.project, &self.request.index, &self.requirements.credentials);
+        }
         let stderr = uv::stderr_of(&output);
         if !output.status.success() {
             let stderr = redact(&stderr).replace(&*temporary.to_string_lossy(), &lock_out.to_string_lossy());

@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::Value;
 use wheelbarrow_http::{Credentials, is_keyring};
 
-use super::uv_settings;
+use super::{IndexOptions, uv_settings};
 
 /// Takes the logins of the indexes in uv's settings: in their URLs, or in the variables `UV_INDEX_NAME_USERNAME` and
 /// `UV_INDEX_NAME_PASSWORD`. Settings are `[tool.uv]` and uv.toml of the project and of the directories above it
@@ -28,4 +28,12 @@ pub fn add_logins(credentials: &mut Credentials, project: &Path) {
         }
     }
     credentials.complete(provider == Some(true));
+}
+
+/// Hides in output the passwords of everything that uv may have asked: an index can repeat what it was sent.
+pub(crate) fn hide_logins(project: &Path, index: &IndexOptions, more: &Credentials) {
+    let mut credentials = Credentials::collect(index.indexes().urls());
+    credentials.extend(more);
+    add_logins(&mut credentials, project);
+    credentials.hide();
 }

@@ -6,6 +6,7 @@ use wheelbarrow_build::lock::Place;
 use wheelbarrow_build::select::select;
 use wheelbarrow_build::{Error, python};
 
+use crate::server::{Server, respond};
 use crate::support::{Site, filenames, has_uv, told};
 
 #[test]
@@ -332,4 +333,21 @@ fn two_builds_at_once_share_one_cache() {
             assert_eq!(wheel.size, fs::metadata(&wheel.path).unwrap().len());
         }
     }
+}
+
+#[test]
+fn a_login_that_an_index_repeats_is_not_shown() {
+    if !has_uv() {
+        return;
+    }
+    let server = Server::start(|request, stream| {
+        let login = request.headers.get("authorization").cloned().unwrap_or_default();
+        let (_, sent) = login.split_once(' ').unwrap_or_default();
+        respond(stream, &format!("200 OK\r\nContent-Type: text/s3cr3t-of-bob; x={sent}"), b"");
+    });
+    let mut site = Site::new(&[("requirements.txt", "six\n")]);
+    site.index.index_url = Some(format!("http://bob:s3cr3t-of-bob@127.0.0.1:{}/simple", server.port()));
+    let error = site.lock().unwrap_err().to_string();
+    assert!(error.contains("text/****") && !error.contains("s3cr3t"), "{error}");
+    assert!(!error.contains("Ym9iOnMzY3IzdC1vZi1ib2I="), "{error}");
 }

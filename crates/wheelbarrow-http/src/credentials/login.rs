@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use url::Url;
 
+use super::hidden;
+
 /// A user name with its password. Has no `Debug` on purpose.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Login {
@@ -39,11 +41,22 @@ pub fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Escapes all but unreserved characters (RFC 3986, section 2.3).
+pub(super) fn escape(text: &str) -> String {
+    let escaped = text.bytes().map(|byte| match byte {
+        b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    });
+    escaped.collect()
+}
+
 /// `text` with the login of each URL in it taken out: `https://user:secret@host/` becomes `https://****@host/`. The user
 /// `git` of `ssh://git@host/` has no password, so it is not secret and stays. What is no URL, since a password in it has a
-/// character that should be escaped, has its login taken out too. So has the query, which may have a key.
+/// character that should be escaped, has its login taken out too. So has the query, which may have a key. Passwords
+/// of [`Credentials::hide`](super::Credentials::hide) are taken out wherever they are.
 pub fn redact(text: &str) -> String {
-    without_queries(&replace_logins(text, "****@", login_of_text))
+    hidden::without(&without_queries(&replace_logins(text, "****@", login_of_text)))
 }
 
 /// `text` with `?****` in place of the query of each URL.
@@ -95,7 +108,7 @@ pub fn has_secret(text: &str) -> bool {
 
 /// Whether a user name without a password is a token, as Git hosts and indexes take it: with the begin of one, or long, and
 /// digits among its letters more than once. `oauth2accesstoken` and `service-account-2024` are names, as addresses of mail are.
-fn is_token(user: &str) -> bool {
+pub(super) fn is_token(user: &str) -> bool {
     let bytes: Vec<u8> = user.bytes().filter(u8::is_ascii_alphanumeric).collect();
     if user.contains("%40") || is_placeholder(user) {
         return false;
