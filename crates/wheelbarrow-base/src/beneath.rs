@@ -133,7 +133,7 @@ impl Directory {
     pub fn find(&self, path: impl AsRef<Path>) -> io::Result<Option<Stat>> {
         match self.stat_at(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            found => found.map(Some),
+            looked => looked.map(Some),
         }
     }
 

@@ -5,12 +5,12 @@
 //! and a hash of the programs that compile and pack. One fresh process compiles one wheel, with a fixed hash
 //! seed: the same wheel gives the same bytes on every machine.
 
+mod answers;
 mod uncompiled;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -23,6 +23,7 @@ use wheelbarrow_artifact::{bytecode, python};
 use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::layout::Destination;
 
+use self::answers::answers;
 use crate::cache::Cache;
 use crate::gather::GatheredWheel;
 use crate::{Error, Result};
@@ -277,32 +278,6 @@ fn run(interpreter: &Interpreter, sources: &[(String, Vec<u8>)]) -> io::Result<V
         }
     }
     Ok(compiled)
-}
-
-/// Runs a program of Python that reads modules.
-fn answers(mut command: Command, sources: &[&(String, Vec<u8>)]) -> io::Result<Output> {
-    let mut child = command.spawn()?;
-    let mut stdin = child.stdin.take();
-    std::thread::scope(|scope| {
-        // Written beside the reading, or two full pipes would wait for each other.
-        scope.spawn(move || {
-            let mut message = Vec::new();
-            for (name, source) in sources {
-                put(&mut message, name.as_bytes());
-                put(&mut message, source);
-            }
-            // When the process dies, its exit code says more than the broken pipe.
-            let _ = stdin.as_mut().map(|stdin| stdin.write_all(&message));
-            drop(stdin);
-        });
-        child.wait_with_output()
-    })
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "modules are bounded by LARGEST_MODULE")]
-fn put(message: &mut Vec<u8>, part: &[u8]) {
-    message.extend_from_slice(&(part.len() as u32).to_le_bytes());
-    message.extend_from_slice(part);
 }
 
 fn split_block<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {

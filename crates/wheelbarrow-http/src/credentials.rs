@@ -97,7 +97,11 @@ impl Credentials {
 
     /// Hides all passwords in output, wherever they are: an index may repeat them.
     pub fn hide(&self) {
-        self.origins.values().chain(self.hosts.values()).chain(&self.fallback).for_each(hidden::hide);
+        self.origins
+            .values()
+            .chain(self.hosts.values())
+            .chain(&self.fallback)
+            .for_each(|login| hidden::hide(login.secrets()));
     }
 
     /// Adds those of `other` for origins that have none here.

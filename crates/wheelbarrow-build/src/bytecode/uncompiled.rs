@@ -10,7 +10,7 @@ use fs_err as fs;
 use wheelbarrow_artifact::bytecode::Pack;
 use wheelbarrow_artifact::interpreter::Interpreter;
 
-use super::answers;
+use super::answers::answers;
 
 const SCRIPT: &str = include_str!("../../python/uncompiled.py");
 

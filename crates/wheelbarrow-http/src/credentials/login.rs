@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use data_encoding::BASE64;
 use url::Url;
 
 use super::hidden;
@@ -11,6 +12,27 @@ use super::hidden;
 pub(super) struct Login {
     pub(super) user: String,
     pub(super) password: String,
+}
+
+/// Shorter passwords would hide parts of words.
+const SHORTEST: usize = 6;
+
+impl Login {
+    /// The password as it is, escaped for a URL, and as it is sent to an index; nothing if it is short.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let Self { user, password } = self;
+        let secret = if password.is_empty() && is_token(user) { user } else { password };
+        if secret.len() < SHORTEST {
+            return Vec::new();
+        }
+        let mut url = Url::parse("http://h/").ok();
+        let as_in_url = url.as_mut().and_then(|url| {
+            url.set_password(Some(secret)).ok()?;
+            url.password().map(str::to_owned)
+        });
+        let sent = BASE64.encode(format!("{user}:{password}").as_bytes());
+        [secret.clone(), escape(secret), sent].into_iter().chain(as_in_url).collect()
+    }
 }
 
 /// That of a URL, where it has one.
