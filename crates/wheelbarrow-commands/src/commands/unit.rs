@@ -180,7 +180,12 @@ fn units(
             );
             Ok((Vec::new(), own.manager))
         }
-        (None | Some(UnitSelection::Services), Some(own)) => Ok((own.units, own.manager)),
+        (only @ (None | Some(UnitSelection::Services)), Some(own)) => {
+            if only.is_none() && own.has_server {
+                printer.note("only the units of services; `--only server` prints those of `[release.server]`");
+            }
+            Ok((own.units, own.manager))
+        }
         (Some(UnitSelection::Services), None) => {
             let why = match root {
                 Some(_) => "no `[[release.service]]` has `run`",
