@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use fs_err as fs;
 
@@ -53,7 +54,16 @@ fn find(from: &Path) -> Option<(PathBuf, PathBuf)> {
     let owner = |path: &Path| Some(fs::symlink_metadata(path).ok()?.uid());
     let trusted = [Some(0), Some(rustix::process::geteuid().as_raw()), owner(from)];
     let all = [named, repository.clone(), common(&repository)?];
-    all.iter().all(|path| trusted.contains(&owner(path))).then(|| (top.to_path_buf(), repository))
+    let is_trusted = all.iter().all(|path| trusted.contains(&owner(path)));
+    (is_trusted && !is_ignored(top, from)).then(|| (top.to_path_buf(), repository))
+}
+
+/// Whether the repository ignores `from`, which then has no version there.
+fn is_ignored(top: &Path, from: &Path) -> bool {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(top).args(["check-ignore", "--quiet", "--"]).arg(from);
+    git.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    from != top && git.status().is_ok_and(|status| status.success())
 }
 
 /// The repository itself, or that of which `repository` is a worktree.
@@ -81,8 +91,6 @@ fn stand_in(repository: &Path, link: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
 
     fn git(directory: &Path, arguments: &[&str]) -> String {
@@ -131,6 +139,19 @@ mod tests {
         }
         let to = all.join("copy");
         assert_eq!(seen(&outer.join("backend"), &to), (to.clone(), "v2".to_owned()));
+    }
+
+    #[test]
+    fn what_a_repository_ignores_is_not_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let all = fs::canonicalize(directory.path()).unwrap();
+        let main = all.join("main");
+        repository(&main, "v1");
+        fs::write(main.join(".gitignore"), "/made/\n").unwrap();
+        fs::create_dir_all(main.join("made/site")).unwrap();
+        let to = all.join("copy");
+        assert_eq!(place(&main.join("made/site"), &to).unwrap(), to);
+        assert_eq!(needed(&to), None);
     }
 
     /// As `/tmp/.git`, which any user can make above what is built in there.

@@ -182,7 +182,8 @@ fn units(
         }
         (only @ (None | Some(UnitSelection::Services)), Some(own)) => {
             if only.is_none() && own.has_server {
-                printer.note("only the units of services; `--only server` prints those of `[release.server]`");
+                printer
+                    .note("only the units of services; `--only server` prints those of `[release.server]`");
             }
             Ok((own.units, own.manager))
         }
