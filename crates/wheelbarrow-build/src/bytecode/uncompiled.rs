@@ -1,5 +1,5 @@
-//! Notes of the site's modules that do not compile for a target. The code may be for a newer Python; templates and
-//! Python 2 code do not compile either, so it is no error.
+//! Notes on modules of the site that do not compile for a target: the code may be for a newer Python. It is not an
+//! error, since projects also contain templates and code for Python 2, which never compile.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -44,7 +44,8 @@ const SPELLINGS: [&str; 4] = ["anually", "biannually", "bi-annually", "semi-annu
 
 const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
-/// The first service with times of words only, of which the first is no time of systemd; and these times.
+/// The first service whose `schedule` has neither a digit nor `*`, and does not begin with a word of systemd; and its
+/// `schedule`.
 pub(crate) fn unfit_schedule(release: Option<&ReleaseSettings>) -> Option<(&str, &str)> {
     services(release).find_map(|service| match &service.own()?.start {
         Start::Schedule(schedule) if !is_calendar(schedule) => {
