@@ -1,6 +1,7 @@
 """Runs these tests under every Python of this machine: those of pyenv and the system's. A line for each.
 
 Where pyenv is, fewer than three minor versions are a failure: the promise is about versions.
+`WHEELBARROW_TURN=1/3` leaves out all but every third, from the second on, of those between the oldest and the newest.
 """
 
 import concurrent.futures
@@ -37,19 +38,40 @@ def test(python, wheels, names):
     return run(command, timeout=900, environment=environment, cwd=HERE)
 
 
+def version_of(python):
+    return run([python, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"]).out.strip()
+
+
+def number(version):
+    return tuple(map(int, version.split(".")))
+
+
+def taking_turns(found):
+    """All of them, or those whose turn it is; the oldest and the newest in any case."""
+    if "WHEELBARROW_TURN" not in os.environ:
+        return found
+    first, of = map(int, os.environ["WHEELBARROW_TURN"].split("/"))
+    turns = []
+    for place, (python, version) in enumerate(found):
+        if place in (0, len(found) - 1) or (place - 1) % of == first:
+            turns.append((python, version))
+        else:
+            print("%-8s skipped: it is not its turn (WHEELBARROW_TURN)  %s" % (version, python))
+    return turns
+
+
 def main():
     names = sys.argv[1:] or sorted(name[:-3] for name in os.listdir(HERE) if re.match(r"test_.*\.py$", name))
-    found, failed, minors = interpreters(), [], set()
+    found = [(python, version_of(python)) for python in interpreters()]
+    found = [(python, version) for python, version in found if number(version) >= (3, 6)]
+    found = taking_turns(sorted(found, key=lambda one: number(one[1])))
+    failed, minors = [], set()
     with tempfile.TemporaryDirectory() as wheels:
         problem = fetch(wheels)
         if problem:
             print("real wheels: skipped, %s" % problem)
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            pythons = {}
-            for python in found:
-                version = run([python, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"]).out.strip()
-                if tuple(map(int, version.split(".")[:2])) >= (3, 6):
-                    pythons[pool.submit(test, python, wheels, names)] = (python, version)
+            pythons = {pool.submit(test, python, wheels, names): (python, version) for python, version in found}
             for future in concurrent.futures.as_completed(pythons):
                 python, version = pythons[future]
                 result = future.result()

@@ -1,7 +1,8 @@
 //! `-d DEST` is a transaction: each system call of an install that changes something is made to fail, or kills it. DEST
 //! must then be whole or as before, the error must say what failed and why, and the next run must leave nothing beside.
 //!
-//! By default a sample that takes a minute or so; `cargo xtask torture` (`WHEELBARROW_TORTURE=1`) leaves nothing out.
+//! By default a sample that takes some minutes; `cargo xtask torture` (`WHEELBARROW_TORTURE=1`) leaves nothing out.
+//! `WHEELBARROW_TURN=1/3` takes every third injection of it, from the second on.
 
 mod snapshot;
 
@@ -389,12 +390,23 @@ fn cases(place: &Place, scenes: &[Scene], most: Option<usize>) -> (Vec<Case>, us
     (few, left_out)
 }
 
+/// Those whose turn it is: all of them, or a part that `WHEELBARROW_TURN` names.
+fn taking_turns(cases: Vec<Case>) -> Vec<Case> {
+    let Some(turn) = std::env::var_os("WHEELBARROW_TURN") else { return cases };
+    let turn = turn.to_str().and_then(|turn| turn.split_once('/'));
+    let numbers = turn.and_then(|(first, of)| Some((first.parse().ok()?, of.parse().ok()?)));
+    let (first, of): (usize, usize) = numbers.expect("WHEELBARROW_TURN is such as 1/3");
+    assert!(first < of && of % 2 == 1, "each of the four faults has its turn");
+    cases.into_iter().skip(first).step_by(of).collect()
+}
+
 fn sweep(way: Way, scenes: &[Scene], most: usize) {
     if !has_strace() || (way == Way::Bootstrap && !site::has_python()) {
         return;
     }
     let torture = std::env::var_os("WHEELBARROW_TORTURE").is_some();
     let (cases, left_out) = cases(&Place::new(way), scenes, (!torture).then_some(most));
+    let cases = taking_turns(cases);
     let next = AtomicUsize::new(0);
     let hits = AtomicUsize::new(0);
     let problems = Mutex::new(Vec::new());
