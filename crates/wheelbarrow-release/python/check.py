@@ -370,7 +370,7 @@ def get_asgi(application, path, host, scheme):
         "client": ("127.0.0.1", 0),
         "server": (host, 443 if scheme == "https" else 80),
     }
-    answer = {}
+    answer, state = {}, {}
 
     async def converse():
         ended = asyncio.Event()
@@ -389,7 +389,7 @@ def get_asgi(application, path, host, scheme):
             elif message["type"] == "http.response.body" and not message.get("more_body", False):
                 ended.set()
 
-        await live(application, lambda: application(scope, receive, send))
+        await live(application, state, lambda: application(dict(scope, state=state.copy()), receive, send))
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -399,12 +399,14 @@ def get_asgi(application, path, host, scheme):
     return answer["status"], find_location(answer.get("headers", ()))
 
 
-async def live(application, request):
-    """Runs a request between the application's startup and shutdown, if it knows of such (the lifespan protocol)."""
+async def live(application, state, request):
+    """Runs a request between the application's startup and shutdown, if it knows of such: what startup leaves in `state` is for the
+    request. <https://asgi.readthedocs.io/en/latest/specs/lifespan.html>
+    """
     import asyncio
 
     heard, said = asyncio.Queue(), asyncio.Queue()
-    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}}
+    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
     task = asyncio.ensure_future(application(scope, heard.get, said.put))
     await heard.put({"type": "lifespan.startup"})
     first = asyncio.ensure_future(said.get())
@@ -418,7 +420,13 @@ async def live(application, request):
         return
     message = first.result()
     if message["type"] == "lifespan.startup.failed":
-        raise Failed("request", "the application failed to start: " + message.get("message", "it gave no reason"))
+        # Most raise the exception again after they have sent it as text.
+        await asyncio.wait([task], timeout=1)
+        if task.done() and not task.cancelled() and task.exception() is not None:
+            raise task.exception()
+        text = message.get("message", "").strip() or "it gave no reason"
+        print(text, file=sys.stderr)
+        raise Failed("request", text.splitlines()[-1])
     await request()
     await heard.put({"type": "lifespan.shutdown"})
     await asyncio.wait([task], timeout=5)

@@ -23,7 +23,7 @@ use wheelbarrow_artifact::{Anybody, Distrust, Trust};
 
 /// The first line of a signature, and the last (PROTOCOL.sshsig of OpenSSH).
 const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----\n";
-const END: &str = "-----END SSH SIGNATURE-----";
+const END: &str = "\n-----END SSH SIGNATURE-----";
 
 pub use allowed::{AllowedSigners, NAMESPACE};
 pub use error::SignatureError;
@@ -184,6 +184,11 @@ mod tests {
                 .collect();
             assert!(taken.is_empty(), "{key}: {taken:?}");
             assert!(!is_taken(&[&bytes[..], b"\0"].concat()), "{key}");
+            assert!(allowed.signer(b"message", text.as_bytes()).is_ok(), "{key}");
+            for line_end in [super::BEGIN, super::END] {
+                let joined = text.replacen(line_end, line_end.trim_matches('\n'), 1);
+                assert!(joined != text && allowed.signer(b"message", joined.as_bytes()).is_err(), "{joined}");
+            }
         }
     }
 }

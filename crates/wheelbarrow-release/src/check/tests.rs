@@ -7,7 +7,7 @@ use wheelbarrow_base::progress::Silent;
 use super::*;
 
 const APPLICATIONS: &str = r#"
-import os, sys, time
+import os, sys, time, traceback
 
 def fine(environ, start_response):
     print("not for stdout")
@@ -49,6 +49,29 @@ async def asgi(scope, receive, send):
         raise RuntimeError("no lifespan")
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body", "body": b""})
+
+async def keeping(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        scope["state"]["status"] = 204
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        return
+    await send({"type": "http.response.start", "status": scope["state"]["status"], "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+async def closed(scope, receive, send):
+    await receive()
+    try:
+        open("/nowhere/db")
+    except OSError:
+        await send({"type": "lifespan.startup.failed", "message": traceback.format_exc()})
+        raise
+
+async def silent(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "OperationalError\nConnectionError: no pool\n"})
+    await receive()
 
 def chained(environ, start_response):
     try:
@@ -205,6 +228,14 @@ fn applications_are_asked_in_their_own_way() {
     assert_eq!(ask("applications:fine").unwrap(), answer(Interface::Wsgi, 200));
     assert_eq!(ask("applications:make()").unwrap(), answer(Interface::Wsgi, 200));
     assert_eq!(ask("applications:asgi").unwrap(), answer(Interface::Asgi, 204));
+    assert_eq!(ask("applications:keeping").unwrap(), answer(Interface::Asgi, 204));
+}
+
+#[test]
+fn an_application_that_does_not_start_says_why() {
+    insta::assert_snapshot!(
+        ["closed", "silent"].map(|name| ask(&format!("applications:{name}")).unwrap_err()).join("\n\n")
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::check::startable;
 use crate::command::identity::other_user;
 use crate::command::in_release;
 use crate::command::terminal;
-use crate::root::data::PREPARED_PATH;
+use crate::root::data::{PREPARED_PATH, leave_out_prepared};
 use crate::root::moved_root;
 use crate::root::release::{CompleteRelease, ENVIRONMENT_SHA256, LOGS, RELEASE_PATH};
 use crate::root::settings::Settings;
@@ -57,7 +57,7 @@ pub fn verify(
     let settings = Settings::of(root, release, &Default::default())?;
     if let Some(collected) = overwritten(root, release) {
         for paths in [&mut verification.changed, &mut verification.missing] {
-            paths.retain(|path| !Path::new(path).starts_with(&collected));
+            paths.retain(|path| !collected.has(Path::new(path)));
         }
     }
     verification.find_python();
@@ -69,5 +69,6 @@ pub fn verify(
     let links: Vec<String> = settings.shared.iter().map(|shared| format!("{code}/{}", shared.path)).collect();
     let own = [RELEASE_PATH, STATIC_PATH, PREPARED_PATH, ENVIRONMENT_SHA256];
     verification.extra.retain(|path| !own.contains(&path.as_str()) && !links.contains(path));
+    leave_out_prepared(root, release.id(), &mut verification.extra)?;
     Ok(verification)
 }

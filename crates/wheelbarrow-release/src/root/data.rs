@@ -7,6 +7,7 @@ use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::json;
 use wheelbarrow_install::{ForeignData, InstallError, KnownFiles, data, data_files, made_files};
 
+use crate::stage::rebuilt_artifact::is_module;
 use crate::stage::statics;
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -57,6 +58,25 @@ fn prepared(release: &Path) -> Option<Map<String, Value>> {
         Value::Object(files) if record.get("format") == Some(&Value::from(1)) => Some(files),
         _ => None,
     }
+}
+
+/// Removes the paths, below the release, of files that commands of `prepare` have made and nobody has changed since. Modules
+/// stay: the site's user may have made those.
+pub(crate) fn leave_out_prepared(
+    root: &Root,
+    id: &ReleaseId,
+    paths: &mut Vec<String>,
+) -> Result<(), ReleaseError> {
+    let files = prepared(&root.release(id)).unwrap_or_default();
+    if files.is_empty() {
+        return Ok(());
+    }
+    let changed = written_files(root, id)?;
+    paths.retain(|path| {
+        let is_made = files.contains_key(path) && !is_module(Path::new(path));
+        !is_made || changed.iter().any(|changed| changed == Path::new(path))
+    });
+    Ok(())
 }
 
 /// Records what commands have made in the release since `begun`, in seconds and nanoseconds: it counts as made from the

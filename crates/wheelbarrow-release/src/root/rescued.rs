@@ -230,8 +230,11 @@ fn copy_file(
     rustix::fs::fchmod(&target, Mode::from_raw_mode(stat.st_mode & 0o777))?;
     let written = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
     rustix::fs::futimens(&target, &Timestamps { last_access: written, last_modification: written })?;
-    if stat.st_nlink > 1 {
-        names.insert(inode, path.to_string_lossy().into_owned());
+    // One that is no text is copied once for each name: as text it may be the path of another file.
+    if stat.st_nlink > 1
+        && let Some(path) = path.to_str()
+    {
+        names.insert(inode, path.to_owned());
     }
     Ok(Some(stat.st_size.unsigned_abs()))
 }
@@ -275,6 +278,7 @@ fn copy_data(source: &File, target: &File, size: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::io::{Seek, Write};
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use fs_err as fs;
@@ -307,6 +311,17 @@ mod tests {
         }
         let inode = |path: &str| fs::metadata(place.path().join("to").join(path)).unwrap().ino();
         assert_eq!(inode("a/one"), inode("two"));
+
+        // As text, the first name would be that of another file.
+        let [not_text, text] = [&b"b\xff"[..], "b\u{fffd}".as_bytes()].map(OsStr::from_bytes);
+        for (name, data) in [(not_text, "own"), (text, "of another")] {
+            fs::write(place.path().join("from").join(name), data).unwrap();
+        }
+        fs::hard_link(place.path().join("from").join(not_text), place.path().join("from/z")).unwrap();
+        for path in [not_text, text, OsStr::new("z")] {
+            copy_file(&from, &to, Path::new(path), &mut names).unwrap();
+        }
+        assert_eq!(fs::read(place.path().join("to/z")).unwrap(), b"own");
     }
 
     #[test]

@@ -46,14 +46,29 @@ pub(crate) fn remake(
     interpreter: &Interpreter,
 ) -> Result<Artifact, ReleaseError> {
     let collected = overwritten(root, release);
-    in_trash(root, |path| write(path, release, interpreter, collected.as_deref()))
+    in_trash(root, |path| write(path, release, interpreter, collected.as_ref()))
 }
 
 /// The directory in which a `collectstatic` of `prepare` may have replaced files of the artifact, below the release.
-pub(crate) fn overwritten(root: &Root, release: &CompleteRelease) -> Option<String> {
+pub(crate) struct Overwritten(String);
+
+impl Overwritten {
+    /// Whether that may have replaced a file, by its path below the release. The site itself says where its static files are,
+    /// so modules are never among them.
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        path.starts_with(&self.0) && !is_module(path)
+    }
+}
+
+/// Whether Python can import a file.
+pub(crate) fn is_module(path: &Path) -> bool {
+    path.extension().is_some_and(|end| ["py", "pyc", "so"].iter().any(|module| end == *module))
+}
+
+pub(crate) fn overwritten(root: &Root, release: &CompleteRelease) -> Option<Overwritten> {
     let settings = Settings::of(root, release, &Default::default()).ok()?;
     let collects = settings.prepare.iter().any(Words::collects_static);
-    statics::root(release).filter(|_| collects && settings.collected.is_none())
+    statics::root(release).filter(|_| collects && settings.collected.is_none()).map(Overwritten)
 }
 
 /// Has an artifact written into the trash, from where the next command takes it if this one is killed, and opens it. The
@@ -83,7 +98,7 @@ fn write(
     path: &Path,
     release: &CompleteRelease,
     interpreter: &Interpreter,
-    collected: Option<&str>,
+    collected: Option<&Overwritten>,
 ) -> Result<(), ReleaseError> {
     let own = release.path().join(MANIFEST_PATH);
     let text = release.read(MANIFEST_PATH)?;
@@ -112,7 +127,7 @@ fn write(
             }
             continue;
         }
-        if collected.is_some_and(|collected| from.starts_with(collected)) {
+        if collected.is_some_and(|collected| collected.has(&from)) {
             // Left out if it is another: it is collected again.
             let read = directory.file(&from).and_then(|file| read_limited(file, member.size));
             if let Some(read) = read.ok().filter(|read| Sha256::of(read) == member.sha256) {

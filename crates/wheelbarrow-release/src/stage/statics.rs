@@ -182,7 +182,7 @@ fn below(release: &Path, path: &Path) -> Option<PathBuf> {
 }
 
 /// Writes down where the release has its static files, before they are collected: whatever happens then, they are known
-/// to be made from the artifact.
+/// to be made from the artifact. That is never known of all the code: the site's user may have named its directory.
 pub(crate) fn note_root(
     locked: &LockedRoot<'_>,
     release: &CompleteRelease,
@@ -196,7 +196,12 @@ pub(crate) fn note_root(
         }
         (None, None) => answer.map(|answer| answer.path),
     };
-    let root = found.and_then(|found| inside(release.path(), &found)).filter(|root| !is_own(Path::new(root)));
+    let project = release.site()?.project;
+    let has_code = |root: &str| {
+        [&project.directory, &project.import_path].iter().any(|code| Path::new(code).starts_with(root))
+    };
+    let root = found.and_then(|found| inside(release.path(), &found));
+    let root = root.filter(|root| !is_own(Path::new(root)) && !has_code(root));
     let Some(root) = root else { return Ok(()) };
     if read(release.path()).is_some_and(|statics| statics.root == root) {
         return Ok(());

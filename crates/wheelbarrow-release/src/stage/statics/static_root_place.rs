@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path};
 
+use wheelbarrow_artifact::manifest::INTERPRETER;
 use wheelbarrow_base::beneath::Directory;
 
 /// What sites call the directory that collectstatic fills.
@@ -26,10 +27,10 @@ pub(super) const NAMES: [&str; 12] = [
     "static_cdn",
 ];
 
-/// Whether a path below a release is Wheelbarrow's or of the virtualenv, and so none for static files.
+/// Whether a path below a release is Wheelbarrow's, of the virtualenv or of a bundled Python, and so none for static files.
 pub(super) fn is_own(below: &Path) -> bool {
     let is_plain = below.components().all(|part| matches!(part, Component::Normal(_)));
-    !is_plain || [".wheelbarrow", "venv"].iter().any(|own| below.starts_with(own))
+    !is_plain || [".wheelbarrow", "venv", INTERPRETER].iter().any(|own| below.starts_with(own))
 }
 
 /// Why the directory at a path below a release may not be given away; none if it may.
@@ -135,6 +136,7 @@ mod tests {
             "static/../json",
             "venv/lib/python3.11/site-packages/static",
             ".wheelbarrow/static",
+            "python/static",
         ] {
             assert!(problem(refused).is_some(), "{refused}");
         }

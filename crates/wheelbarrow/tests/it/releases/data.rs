@@ -86,7 +86,7 @@ fn files_that_prepare_made_are_data_once_they_are_changed() {
         let settings = format!("keep = 1\nprepare = [['sh', '-c', '{command}']]");
         place.deploy(&Version::with(version, &settings))
     };
-    let make = "mkdir -p locale && echo mo > locale/a.mo && ln -sf a.mo locale/b.mo && echo new > status";
+    let make = "mkdir -p locale && echo mo > locale/a.mo && ln -sf a.mo locale/b.mo && echo > locale/m.py && echo new > status";
     // Also if a later command failed.
     assert_eq!(deploy("1", &format!("{make} && exit 1")).code, 12);
     for version in ["2", "3", "4"] {
@@ -112,11 +112,15 @@ fn files_that_prepare_made_are_data_once_they_are_changed() {
     // A record of a newer program is ignored: the files are kept.
     let said = deploy("8", make);
     assert_eq!(said.code, 0, "{}", said.all());
+    let said = place.run(&["verify"]);
+    assert!(said.out.contains("locale/m.py") && !said.out.contains(".mo"), "{}", said.all());
     let record = place.release(8).join(".wheelbarrow/prepared.json");
     let text = fs_err::read_to_string(&record).unwrap();
     fs_err::write(&record, text.replace(r#""format":1"#, r#""format":2"#)).unwrap();
-    let said = place.run(&["rescue", "8", "--dry-run"]);
-    assert!(said.out.contains("code/locale/a.mo"), "{}", said.all());
+    for words in [&["rescue", "8", "--dry-run"][..], &["verify"]] {
+        let said = place.run(words);
+        assert!(said.out.contains("code/locale/a.mo"), "{}", said.all());
+    }
 }
 
 #[test]
