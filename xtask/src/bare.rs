@@ -1,8 +1,8 @@
 //! `cargo xtask bare`: README's two commands as a new user runs them, in a container with nothing but what README names.
 //!
 //! The container sees a clean clone in the place of this checkout, with this checkout's target directory, so what is compiled in
-//! there serves here as well. It has this machine's Rust, network and certificates; the rest is Debian's. A container cannot
-//! show how Rust itself is installed.
+//! there serves here as well. It has this machine's Rust, network and certificates; the rest is Debian's. For the tests, which
+//! take more than an hour there, root has the rights of a machine's root. A container cannot show how Rust itself is installed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -90,6 +90,13 @@ fn container(images: &Images, clone: &Path, command: &str) -> Result<Command> {
     mount(&fs::canonicalize(target_directory())?, &here.join("target"), "");
     mount(&cargo, &cargo, "");
     mount(&rustup, &rustup, ":ro");
+    if command == "test" {
+        // As on a machine, where root may mount, and temporary files are on a disk.
+        let temporary = clone.with_file_name("tmp");
+        fs::create_dir_all(&temporary)?;
+        fs::set_permissions(&temporary, std::os::unix::fs::PermissionsExt::from_mode(0o1777))?;
+        engine.args(["--privileged".to_owned(), format!("--volume={}:/tmp", temporary.display())]);
+    }
     let path = format!("{}/bin:/usr/local/bin:/usr/bin:/bin", cargo.display());
     engine.arg(format!("--env=PATH={path}"));
     engine.arg(format!("--env=CARGO_HOME={}", cargo.display()));

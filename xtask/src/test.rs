@@ -35,8 +35,9 @@ fn steps(skipped: &mut Vec<&'static str>) -> Result<()> {
     let tests: &[&str] = if succeeds(&mut cargo_in(&["nextest", "--version"])) {
         &["nextest", "run", "--workspace", "--no-fail-fast"]
     } else {
-        skipped.push("cargo-nextest is not installed: the tests ran by `cargo test`");
-        &["test", "--workspace", "--no-fail-fast"]
+        skipped.push("cargo-nextest is not installed: the tests ran by `cargo test`, one after the other");
+        // They start and await processes, and count files: each of them needs a process for itself, or the only turn.
+        &["test", "--workspace", "--tests", "--no-fail-fast", "--", "--test-threads=1"]
     };
     // The tests that resolve say that they were skipped where there is no uv.
     let uv = tools::uv(&[]).inspect_err(|error| println!("no uv for the tests: {error:#}"));

@@ -98,6 +98,5 @@ pub fn interpreter() -> &'static Interpreter {
 
 /// In memory where there is such a place: what is tested here syncs a lot.
 pub fn place() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+    crate::in_memory()
 }

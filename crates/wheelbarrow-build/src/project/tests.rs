@@ -62,6 +62,9 @@ fn rules_of_the_project_leave_files_out() {
 
 #[test]
 fn files_that_git_tracks_are_packed_although_its_rules_name_them() {
+    if !wheelbarrow_testing::has("git") {
+        return;
+    }
     let place = tree(&[
         (".gitignore", "lib/\n*.xml\n.env\n"),
         (".wheelbarrowignore", "left.xml\n"),

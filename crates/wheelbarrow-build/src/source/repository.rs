@@ -125,6 +125,9 @@ mod tests {
 
     #[test]
     fn a_copy_has_the_tags_of_its_repository() {
+        if !wheelbarrow_testing::has("git") {
+            return;
+        }
         let directory = tempfile::tempdir().unwrap();
         let all = fs::canonicalize(directory.path()).unwrap();
         let (main, other, outer) = (all.join("main"), all.join("other"), all.join("outer"));
@@ -143,6 +146,9 @@ mod tests {
 
     #[test]
     fn what_a_repository_ignores_is_not_in_it() {
+        if !wheelbarrow_testing::has("git") {
+            return;
+        }
         let directory = tempfile::tempdir().unwrap();
         let all = fs::canonicalize(directory.path()).unwrap();
         let main = all.join("main");
@@ -157,6 +163,9 @@ mod tests {
     /// As `/tmp/.git`, which any user can make above what is built in there.
     #[test]
     fn a_repository_of_another_user_is_not_used() {
+        if !wheelbarrow_testing::has("git") {
+            return;
+        }
         if !rustix::process::geteuid().is_root() {
             return println!("skipped: only root has files of several users");
         }
@@ -186,6 +195,9 @@ mod tests {
 
     #[test]
     fn a_source_without_a_repository_has_none() {
+        if !wheelbarrow_testing::has("git") {
+            return;
+        }
         let directory = tempfile::tempdir().unwrap();
         let (from, to) = (directory.path().join("from"), directory.path().join("to"));
         fs::create_dir(&from).unwrap();

@@ -145,7 +145,7 @@ fn links_in_a_directory_make_a_lock_that_can_be_moved() {
 
 #[test]
 fn repositories_and_archives_keep_their_address_and_lose_their_login() {
-    if !has_uv() {
+    if !has_uv() || !wheelbarrow_testing::has("git") {
         return;
     }
     let site = Site::new(&[

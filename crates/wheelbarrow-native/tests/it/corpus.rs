@@ -105,7 +105,7 @@ fn both_ways_agree_on_what_other_projects_are_tested_with() {
 
 /// Installs each both ways: both take it or refuse it, with the same exit code, and what is taken leaves the same tree.
 fn compare(cases: &[Case]) {
-    let directory = in_memory();
+    let directory = wheelbarrow_testing::in_memory();
     let destination = directory.path().join("dest");
     let path = |number: usize| directory.path().join(format!("{number}.zip"));
     let mut wrong = Vec::new();
@@ -140,12 +140,6 @@ fn compare(cases: &[Case]) {
     }
     println!("{} artifacts", cases.len());
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
-}
-
-/// A temporary directory where a sync costs nothing.
-fn in_memory() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
 /// The tree, or the exit code and what is said.

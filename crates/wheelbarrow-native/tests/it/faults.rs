@@ -86,9 +86,7 @@ struct Case {
 
 impl Place {
     fn new(way: Way) -> Self {
-        let memory = Path::new("/dev/shm");
-        let directory =
-            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let directory = wheelbarrow_testing::in_memory();
         write_artifacts(directory.path());
         let mut place = Self {
             way: Way::Native,

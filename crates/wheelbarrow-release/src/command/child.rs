@@ -339,14 +339,15 @@ fn adopt_orphans(adopt: bool) {
     let _ = rustix::process::set_child_subreaper(adopt.then_some(own));
 }
 
-/// Whether a process of the session of `leader` is there, which was started at the time [`started`] gave. While one is, the kernel
-/// gives the number of the leader to no other process.
+/// Whether a process of the session of `leader` runs, which was started at the time [`started`] gave. While one is there, the
+/// kernel gives the number of the leader to no other process. One that has ended does nothing any more, although its parent may
+/// never ask how: the first process of many containers asks for none.
 pub(crate) fn session_lives(leader: u32, started: u64) -> bool {
     let leader = i32::try_from(leader).unwrap_or_default();
     let members: Vec<ChildProcess> =
         processes().into_iter().filter(|process| process.session == leader).collect();
     let is_other = |process: &ChildProcess| process.pid == leader && process.started != started;
-    !members.is_empty() && !members.iter().any(is_other)
+    members.iter().any(|process| !process.is_dead) && !members.iter().any(is_other)
 }
 
 /// When a process was started, in clock ticks since the machine was.

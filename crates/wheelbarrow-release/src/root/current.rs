@@ -96,8 +96,7 @@ mod tests {
 
     #[test]
     fn current_always_exists_during_a_switch() {
-        let memory = Path::new("/dev/shm");
-        let place = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let place = wheelbarrow_testing::in_memory();
         let root = Root::create(place.path()).unwrap();
         let releases = [release(&root, 1), release(&root, 2)];
         switch(&root, &releases[0]).unwrap();

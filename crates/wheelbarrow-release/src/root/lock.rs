@@ -367,6 +367,22 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_has_ended_keeps_nobody_out() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(place.path()).unwrap();
+        // Nobody asks how it ended, so it stays in the table of processes.
+        let (running, _passed_on) = killed(&root, "exit 0");
+        let stat = format!("/proc/{}/stat", running.id());
+        let begun = Instant::now();
+        while !fs_err::read_to_string(&stat).unwrap().contains(") Z ") {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(acquire(&root).is_ok());
+        assert!(fs_err::read_to_string(&stat).unwrap().contains(") Z "));
+    }
+
+    #[test]
     fn a_lock_of_another_user_is_nobodys_work() {
         if !rustix::process::geteuid().is_root() {
             return;

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
+use rustix::process::Signal;
 
 use crate::site::{cache, is_built};
 use crate::support::{Place, wheelbarrow};
@@ -63,23 +64,23 @@ fn a_build_that_is_stopped_leaves_what_was_there() {
         file.set_len(bytes).unwrap();
     };
     resize(LARGE);
-    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-KILL", 137)] {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::KILL, 137)] {
         let mut command = build(&place);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         wait_for_writing(child.id(), &project);
         std::thread::sleep(Duration::from_millis(20));
-        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        wheelbarrow_testing::kill(child.id(), signal);
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         // As a shell has it, whether the program ends itself or the signal ends it.
         let ended = output.status.code().or_else(|| Some(128 + output.status.signal()?));
-        assert_eq!(ended, Some(code), "{signal}: {said}");
-        assert!(!said.contains("panicked"), "{signal}: {said}");
+        assert_eq!(ended, Some(code), "{signal:?}: {said}");
+        assert!(!said.contains("panicked"), "{signal:?}: {said}");
         let left: Vec<_> = names().into_iter().filter(|name| !before.contains(name)).collect();
         // Where files need a name from the start, a run that ends at once leaves that.
         let may_be = |name: &String| name.starts_with(".site.zip.wheelbarrow-");
-        assert!(left.iter().all(may_be), "{signal}: {left:?}");
-        assert_eq!(fs::read(project.join("site.zip")).unwrap(), artifact, "{signal}");
+        assert!(left.iter().all(may_be), "{signal:?}: {left:?}");
+        assert_eq!(fs::read(project.join("site.zip")).unwrap(), artifact, "{signal:?}");
     }
 
     // What a killed run may leave goes with the next build, and is not packed.

@@ -2,6 +2,8 @@
 
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
+
 use super::root::{Place, Version, deploy_words};
 use crate::support::Said;
 
@@ -32,7 +34,7 @@ fn deploy(place: &Place, version: &Version, parent: impl Fn(&Place, &[&str]) -> 
 const WAITING: &str =
     "prepare = [['sh', '-c', 'grep -E ^Sig /proc/self/status > ../../../running; sleep 60']]";
 
-fn stop_while_preparing(place: &Place, mut command: Command, signal: &str) -> Said {
+fn stop_while_preparing(place: &Place, mut command: Command, signal: Signal) -> Said {
     let running = place.root().join("running");
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = std::time::Instant::now();
@@ -40,8 +42,7 @@ fn stop_while_preparing(place: &Place, mut command: Command, signal: &str) -> Sa
         assert!(begun.elapsed().as_secs() < 60, "it never came to its prepare command");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    wheelbarrow_testing::kill(child.id(), signal);
     let output = child.wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Said { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
@@ -59,7 +60,7 @@ fn a_parent_that_ignores_signals_changes_nothing() {
     assert_eq!((said.code, place.live()), (12, Some(1)), "{}", said.all());
 
     let waiting = deploy(&place, &Version::with("1.2", WAITING), inheriting);
-    let said = stop_while_preparing(&place, waiting, "-TERM");
+    let said = stop_while_preparing(&place, waiting, Signal::TERM);
     assert_eq!((said.code, place.live()), (143, Some(1)), "{}", said.all());
     // Its own commands get neither, either.
     let status = fs_err::read_to_string(place.root().join("running")).unwrap();
@@ -71,7 +72,7 @@ fn a_parent_that_ignores_signals_changes_nothing() {
 
 #[test]
 fn the_exit_code_names_the_signal() {
-    for (signal, code) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129)] {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
         let place = Place::new();
         let waiting = deploy(&place, &Version::with("1.0", WAITING), Place::command);
         let said = stop_while_preparing(&place, waiting, signal);

@@ -4,6 +4,8 @@ use std::io::Read;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::root::{Place, Version, deploy_words};
 
 const RACERS: usize = 50;
@@ -125,8 +127,7 @@ fn ctrl_c_ends_the_command_and_switches_nothing() {
     let place = Place::new();
     place.deploy(&Version::good("1.0"));
     let child = deploying(&place);
-    let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    wheelbarrow_testing::kill(child.id(), Signal::INT);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(place.live(), Some(1));
