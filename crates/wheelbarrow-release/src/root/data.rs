@@ -11,6 +11,8 @@ use crate::stage::rebuilt_artifact::is_module;
 use crate::stage::statics;
 use crate::{ReleaseError, ReleaseId, Root};
 
+/// Names may be secrets, as those of sessions are.
+const PRIVATE: u32 = 0o600;
 /// Files that commands of `prepare` have made in the release.
 pub(crate) const PREPARED_PATH: &str = ".wheelbarrow/prepared.json";
 
@@ -92,7 +94,7 @@ pub(crate) fn record_prepared(root: &Root, id: &ReleaseId, begun: (i64, i64)) ->
     let written = Directory::open(&release).and_then(|release| {
         let own = Path::new(PREPARED_PATH);
         let directory = release.sub(own.parent().unwrap_or(own))?;
-        directory.replace(own.file_name().unwrap_or_default(), text.as_bytes(), 0o644, |_| Ok(()))
+        directory.replace(own.file_name().unwrap_or_default(), text.as_bytes(), PRIVATE, |_| Ok(()))
     });
     written.map_err(ReleaseError::io("write", &path))
 }

@@ -54,8 +54,9 @@ pub(crate) fn check(python: &Path) -> Result<(), ReleaseError> {
 
 /// [`check`] of a program that reloads the server, if the settings name its path.
 pub(crate) fn check_command(program: &str) -> Result<(), ReleaseError> {
-    match check(Path::new(program)) {
-        Err(ReleaseError::ForeignPython { reason, .. }) if program.starts_with('/') => {
+    // It runs in the root directory.
+    match check(&Path::new("/").join(program)) {
+        Err(ReleaseError::ForeignPython { reason, .. }) if program.contains('/') => {
             let reason = format!(
                 "root does not run {program}: {reason}. Run it as that user, `runuser -u USER -- {program}`, or give it to root"
             );
@@ -163,6 +164,8 @@ mod tests {
         let error = inspected().unwrap_err();
         assert_eq!(error.exit_code(), 8);
         assert!(error.to_string().contains("restart.sh belongs to the user 4321. Run it as"), "{error}");
+        let relative = program.strip_prefix("/").unwrap();
+        assert!(check_command(relative.to_str().unwrap()).is_err());
         for program in ["systemctl", "/nowhere/at/all"] {
             check_command(program).unwrap();
         }

@@ -13,6 +13,7 @@ use crate::command::secrets::Secrets;
 use crate::command::{CommandRun, as_deployer};
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
+use crate::root::trusted_python;
 use crate::serving::systemd;
 
 /// Reloads the server for `release`, which is `current` already. The command does not get the lock: what it starts
@@ -26,6 +27,8 @@ pub(crate) fn reload(
         Server::None => return Ok(()),
         Server::Touch { path } => return touch(path),
         Server::Command { command: words } => {
+            // On every way here, also back to a release whose settings nobody has looked at since.
+            trusted_python::check_command(words.program())?;
             let mut command = as_deployer(words.program());
             command.args(words.arguments());
             command

@@ -394,9 +394,11 @@ pub(crate) fn start_singletons(
     if units.is_empty() { Ok(()) } else { server::systemctl(&["start"], &units, live, settings, progress) }
 }
 
+/// Those that systemd knows: the settings of a host may name services whose units no deploy has written yet.
 fn singletons(settings: &Settings, id: &ReleaseId) -> Vec<String> {
     let services = settings.services.iter().filter(|service| service.hosts == Hosts::One);
-    services.flat_map(|service| units_of(&settings.unit_name, service, id)).collect()
+    let units = services.flat_map(|service| units_of(&settings.unit_name, service, id));
+    units.filter(|unit| systemd::is_known(settings.manager, unit)).collect()
 }
 
 /// The units that run a service in a release, Wheelbarrow's own or not.

@@ -135,6 +135,12 @@ pub(crate) fn answers(manager: Manager) -> Result<(), UnitProblem> {
     }
 }
 
+/// Whether systemd knows a unit. One that it does not know cannot run.
+pub(crate) fn is_known(manager: Manager, unit: &str) -> bool {
+    let shown = show(manager, unit, "--property=LoadState");
+    shown.map_or(true, |shown| shown.get("LoadState").is_none_or(|state| state != "not-found"))
+}
+
 /// The instances of a template that systemd knows, whatever they do.
 pub(crate) fn instances(manager: Manager, template: &str) -> Vec<String> {
     let pattern = format!("{template}@*.service");

@@ -99,6 +99,24 @@ impl Drop for Served {
     }
 }
 
+/// Whoever may write that program may also make the next deploy fail.
+#[test]
+fn root_does_not_run_the_command_of_another_user_on_the_way_back() {
+    if !rustix::process::getuid().is_root() {
+        println!("skipped: only root can give a file away");
+        return;
+    }
+    let served = Served::new();
+    let first = served.deploy("1", 200, true);
+    assert_eq!(first.code, 0, "{}", first.all());
+    let ran = served.place.path().join("ran");
+    fs::write(&served.restart, format!("#!/bin/sh\ntouch {}\n", ran.display())).unwrap();
+    std::os::unix::fs::chown(&served.restart, Some(4321), None).unwrap();
+    let said = served.deploy_with("2", 200, Some(("{kind = 'command', command = ['false']}", 3)));
+    assert!(said.code == 14 && said.err.contains("root does not run"), "{}", said.all());
+    assert!(!ran.exists() && served.place.live() == Some(1));
+}
+
 #[test]
 fn a_deploy_that_fails_gives_the_server_the_old_release_again() {
     let served = Served::new();

@@ -127,6 +127,25 @@ fn the_status_has_the_next_run_of_a_schedule() {
     assert!(status(&[]).contains("timer     night: no next run\n"), "{}", status(&[]));
 }
 
+/// The settings of the host may have been changed since the units were written.
+#[test]
+fn a_service_of_one_host_that_systemd_does_not_know_is_not_stopped() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let settings = TIMER.replace("schedule", "hosts = 'one', schedule");
+    for (version, state, stops) in [("1", "loaded", false), ("2", "not-found", false), ("3", "loaded", true)]
+    {
+        systemctl(&place, &format!("LoadState={state}\\nActiveState=active\\nNeedDaemonReload=no"));
+        fs_err::write(place.path().join("asked"), "").unwrap();
+        let said = run(&place, &deploy_words(&place.artifact(&Version::with(version, &settings))));
+        assert_eq!(said.code, 0, "{}", said.all());
+        let asked = fs_err::read_to_string(place.path().join("asked")).unwrap();
+        assert_eq!(asked.lines().any(|line| line.starts_with("stop ")), stops, "{version}: {asked}");
+    }
+}
+
 #[test]
 fn services_that_were_stopped_for_a_switch_run_again_if_it_fails() {
     if !is_root() {
