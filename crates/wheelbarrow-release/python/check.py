@@ -110,9 +110,13 @@ def load(name):
 
 
 def is_asgi(application):
-    return inspect.iscoroutinefunction(application) or inspect.iscoroutinefunction(
-        getattr(application, "__call__", None)  # noqa: B004
-    )
+    if any(map(inspect.iscoroutinefunction, [application, getattr(application, "__call__", None)])):  # noqa: B004
+        return True
+    try:
+        # A plain function that gives what an application returns.
+        return list(inspect.signature(application).parameters)[-3:] == ["scope", "receive", "send"]
+    except (TypeError, ValueError):
+        return False
 
 
 def allowed_host():

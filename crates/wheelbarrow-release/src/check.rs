@@ -44,11 +44,11 @@ use crate::root::settings::Settings;
 pub use error::{CheckError, CheckFault};
 pub use writes_in_release::WriteInRelease;
 
-const CHECK: &str = concat!(include_str!("../python/check.py"), "\n\nmain()\n");
+/// The program ends with a call of one of its functions.
+const CHECK: &str = include_str!("../python/check.py");
 
-/// The same and what forks, in one program.
-const FORK_SERVER: &str =
-    concat!(include_str!("../python/check.py"), include_str!("../python/fork_server.py"), "\n\nserve()\n");
+/// What forks, behind the check in one program.
+const FORK_SERVER: &str = include_str!("../python/fork_server.py");
 
 /// A finding of Django's of this level or above is an error (`django.core.checks.ERROR`).
 const ERROR: u32 = 40;
@@ -220,7 +220,7 @@ pub(crate) fn check(
         }
         None => None,
     };
-    let mut command = python_of_site(install, code, CHECK, site);
+    let mut command = python_of_site(install, code, &[CHECK, "\n\nmain()\n"].concat(), site);
     command.stdin(question).stdout(answers.writer()?).stderr(output.writer()?);
     let cannot_start = |source| CheckError::Start {
         python: startable::roots_own(&python).unwrap_or_else(|| python.clone()),
@@ -248,7 +248,8 @@ pub(crate) fn fork_server(
     let site = release.site()?;
     let code = release.path().join(&site.project.import_path);
     let site = SiteUser::of(release, &site, settings);
-    let command = python_of_site(release.path(), &code, FORK_SERVER, &site);
+    let command =
+        python_of_site(release.path(), &code, &[CHECK, FORK_SERVER, "\n\nserve()\n"].concat(), &site);
     ForkServer::start(command, &locked.lock, Secrets::of(release.path()), locked.operator.progress)
 }
 

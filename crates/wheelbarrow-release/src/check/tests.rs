@@ -60,6 +60,9 @@ async def keeping(scope, receive, send):
     await send({"type": "http.response.start", "status": scope["state"]["status"], "headers": []})
     await send({"type": "http.response.body", "body": b""})
 
+def plain(scope, receive, send):
+    return asgi(scope, receive, send)
+
 async def closed(scope, receive, send):
     await receive()
     try:
@@ -228,6 +231,7 @@ fn applications_are_asked_in_their_own_way() {
     assert_eq!(ask("applications:fine").unwrap(), answer(Interface::Wsgi, 200));
     assert_eq!(ask("applications:make()").unwrap(), answer(Interface::Wsgi, 200));
     assert_eq!(ask("applications:asgi").unwrap(), answer(Interface::Asgi, 204));
+    assert_eq!(ask("applications:plain").unwrap(), answer(Interface::Asgi, 204));
     assert_eq!(ask("applications:keeping").unwrap(), answer(Interface::Asgi, 204));
 }
 

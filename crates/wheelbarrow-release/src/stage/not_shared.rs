@@ -57,9 +57,25 @@ pub(crate) fn note(root: &Root, live: Option<&ReleaseId>, next: &CompleteRelease
 pub(crate) fn note_written(root: &Root, live: Option<&ReleaseId>, next: &ReleaseId) -> Option<String> {
     let live = live.filter(|live| *live != next)?;
     let written = data::written(root, live).ok().filter(|written| !written.is_empty())?;
+    if is_shared_by(root, live, next).unwrap_or_default() {
+        return None;
+    }
     Some(format!(
         "{next} does not have files that were written into {live}: {written}; `shared` in [release] keeps such files for all releases"
     ))
+}
+
+/// Whether `next` finds in `ROOT/shared` all that the site has written into the live release: somebody has moved it there.
+fn is_shared_by(root: &Root, live: &ReleaseId, next: &ReleaseId) -> Option<bool> {
+    let next = root.complete_or_none(next).ok()??;
+    let settings = Settings::of(root, &next, &Default::default()).ok()?;
+    let code = next.site().ok()?.project.directory;
+    let is_there = |written: &PathBuf| {
+        let Ok(below) = written.strip_prefix(&code) else { return false };
+        let mut shared = settings.shared.iter().filter(|shared| below.starts_with(shared.path.as_str()));
+        shared.any(|shared| is_link(&next, shared) == Some(true)) && !shared::is_missing(root, below)
+    };
+    Some(data::written_files(root, live).ok()?.iter().all(is_there))
 }
 
 /// Whether the release has a link at the path; none if it has nothing there.

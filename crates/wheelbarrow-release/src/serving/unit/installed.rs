@@ -118,7 +118,15 @@ impl<'r> Installed<'r> {
     /// The names of those that were written for this root.
     pub(crate) fn names(&self) -> Result<BTreeSet<String>, ReleaseError> {
         let entries = match fs::read_dir(&self.directory) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            // HOME can be a file, or another user's: nothing was written there.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied
+                ) =>
+            {
+                return Ok(BTreeSet::new());
+            }
             entries => entries.map_err(ReleaseError::io("list", &self.directory))?,
         };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -163,6 +171,13 @@ mod tests {
         let directory = place.path().join("units");
         fs::create_dir(&directory).unwrap();
         let installed = Installed { directory: directory.clone(), manager: Manager::System, root: &root };
+        fs::write(place.path().join("file"), "").unwrap();
+        let below_a_file = Installed {
+            directory: place.path().join("file/systemd/user"),
+            manager: Manager::User,
+            root: &root,
+        };
+        assert!(below_a_file.names().unwrap().is_empty(), "as of a user whose HOME is /dev/null");
         let own = format!("# Written by Wheelbarrow for {}. More.\n", root.path().display());
         let unit = |name: &str, text: &str| Unit { name: name.to_owned(), text: text.to_owned() };
         let wanted = [unit("a.service", &own), unit("b.timer", &own)];

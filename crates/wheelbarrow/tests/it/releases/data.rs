@@ -275,6 +275,7 @@ fn files_at_newly_shared_paths_are_not_lost() {
     run_moves(&place, &said.err);
     let said = place.deploy(&shared);
     assert_eq!((said.code, place.live()), (0, Some(4)), "{}", said.all());
+    assert!(!said.err.contains("does not have files"), "{}", said.all());
     for path in ["code/db.sqlite3", "code/uploads/a.jpg"] {
         assert_eq!(fs_err::read(place.root().join("current").join(path)).unwrap(), b"written", "{path}");
     }
