@@ -12,6 +12,7 @@ use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::{BundledPython, Finding};
 use wheelbarrow_base::progress::{Progress, Silent};
 
+use crate::above;
 use crate::build_error::BuildError;
 use crate::build_options::BuildOptions;
 use crate::bundled::Bundled;
@@ -54,6 +55,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     // Looked at before anything slow, since this is where most people's mistakes are.
     pack::check_shebang(&options.shebang)?;
     check::refuse_unfit_services(options.release.as_ref())?;
+    above::check(&options.project)?;
     let code = read_project(options)?;
     let bundled = take_python(options, progress)?;
     let (targets, inputs, found) = find_targets_and_inputs(options, bundled.as_ref())?;

@@ -49,6 +49,8 @@ pub enum Error {
 
     #[error("no file in {} names the dependencies of the project", shown(project))]
     NoInputs { project: PathBuf },
+    #[error("the build would use {}, which another user may have made", path.display())]
+    Above { path: PathBuf },
     #[error("{} has several input files: {}", shown(project), candidates.join(", "))]
     AmbiguousInputs { project: PathBuf, candidates: Vec<String> },
     #[error("{}:{line}: {reason}", path.display())]
@@ -310,6 +312,9 @@ impl Explain for Error {
             }
             Self::AmbiguousInputs { candidates, .. } => {
                 format!("name one: -r {}", candidates.first().map_or("FILE", String::as_str))
+            }
+            Self::Above { .. } => {
+                "remove it, or move the project to a directory above which no other user can make files".to_owned()
             }
             Self::NoCompiler { python } => format!(
                 "install a Python {python}, or leave `--bytecode=always` away: its bytecode is not bundled then"

@@ -2,6 +2,7 @@
 //!
 //! Nothing here prints; long tasks report through [`wheelbarrow_base::progress::Progress`].
 
+mod above;
 pub mod bootstrap;
 mod build;
 mod build_error;

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use crate::above;
+
 /// Their directories, below `root`.
 pub(super) fn not_checked_out(root: &Path) -> Vec<PathBuf> {
-    let Some(top) = root.ancestors().find(|directory| directory.join(".git").exists()) else {
-        return Vec::new();
-    };
+    let Some(top) = above::checkout(root) else { return Vec::new() };
     let text = fs::read_to_string(top.join(".gitmodules")).unwrap_or_default();
     let paths =
         text.lines().filter_map(|line| line.trim().strip_prefix("path")?.trim_start().strip_prefix('='));

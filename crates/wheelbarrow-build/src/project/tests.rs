@@ -1,4 +1,5 @@
 mod left_out;
+mod repositories;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;

@@ -15,6 +15,8 @@ use wheelbarrow_base::is_unfinished;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::text::is_control;
 
+use crate::above;
+
 use super::front_end::{self, NODE_MODULES};
 use super::tracked::tracked_and_ignored;
 use super::{FileContent, ProjectError, ProjectFile, artifact, placeholders, settings, submodules};
@@ -62,7 +64,7 @@ const PEM: &[u8] = b"-----BEGIN ";
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY";
 const HEAD: usize = 64;
 
-const IGNORE_FILE: &str = ".wheelbarrowignore";
+pub(crate) const IGNORE_FILE: &str = ".wheelbarrowignore";
 
 /// The first bytes of every SQLite 3 database (<https://www.sqlite.org/fileformat.html>).
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";
@@ -184,7 +186,8 @@ impl Walker<'_> {
         };
         let exclude = exclude_matcher(&self.root, exclude)?;
         self.walk_once(&self.builder(exclude.clone(), true))?;
-        let tracked = if self.is_in_checkout() { tracked_and_ignored(&self.root) } else { BTreeSet::new() };
+        self.notes.extend(above::note(&self.root));
+        let tracked = tracked_and_ignored(&self.root);
         if exclude.num_whitelists() == 0 && tracked.is_empty() {
             return Ok(());
         }
@@ -211,14 +214,10 @@ impl Walker<'_> {
         Ok(())
     }
 
-    fn is_in_checkout(&self) -> bool {
-        self.root.ancestors().any(|directory| directory.join(".git").exists())
-    }
-
     /// With git's rules or without them.
     fn builder(&self, exclude: Gitignore, git: bool) -> WalkBuilder {
         // Inside a checkout the rules of the directories above count too, as git has it; outside they are none of ours.
-        let checkout = git && self.is_in_checkout();
+        let checkout = git && above::checkout(&self.root).is_some();
         let is_named = |pattern: &String| pattern.starts_with('!') && pattern.contains(NODE_MODULES);
         let rules = &self.walk.rules;
         let enters = !git && matches!(rules, WalkRules::Project { exclude } if exclude.iter().any(is_named));

@@ -1,17 +1,12 @@
 //! The git repository of a source that is built from a copy: backends make versions of its tags.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use fs_err as fs;
 
+use crate::above::{COMMON, DOT_GIT, common, repository};
 use crate::{Error, Result};
-
-/// What git finds at the top of a work tree: a directory, or a file that names one.
-const DOT_GIT: &str = ".git";
-/// In the directory of a worktree: the path of the repository that it belongs to (gitrepository-layout(5)).
-const COMMON: &str = "commondir";
 
 /// Makes `to` for a copy of `from`, with the repository that `from` lies in. Gives the directory of the copy: as far below `to`
 /// as `from` is below the top of its repository.
@@ -38,24 +33,9 @@ pub(super) fn needed(to: &Path) -> Option<PathBuf> {
     (link.is_symlink() || common != repository).then_some(common)
 }
 
-/// The nearest top of a work tree, and its repository. Git runs programs that the configuration of a repository names, and would
-/// look at the owner of the copy: so the repository belongs to root, to this user, or to the owner of the source, whose code is
-/// run anyway.
+/// The repository that `from` lies in, unless it is another user's: git would look at the owner of the copy. None that ignores `from`.
 fn find(from: &Path) -> Option<(PathBuf, PathBuf)> {
-    let top = from.ancestors().find(|directory| directory.join(DOT_GIT).exists())?;
-    let named = top.join(DOT_GIT);
-    let repository = if named.is_dir() {
-        named.clone()
-    } else {
-        let text = fs::read_to_string(&named).ok()?;
-        top.join(text.strip_prefix("gitdir:")?.trim())
-    };
-    let repository = fs::canonicalize(repository).ok()?;
-    let owner = |path: &Path| Some(fs::symlink_metadata(path).ok()?.uid());
-    let trusted = [Some(0), Some(rustix::process::geteuid().as_raw()), owner(from)];
-    let all = [named, repository.clone(), common(&repository)?];
-    let is_trusted = all.iter().all(|path| trusted.contains(&owner(path)));
-    (is_trusted && !is_ignored(top, from)).then(|| (top.to_path_buf(), repository))
+    repository(from).filter(|(top, _)| !is_ignored(top, from))
 }
 
 /// Whether the repository ignores `from`, which then has no version there.
@@ -64,14 +44,6 @@ fn is_ignored(top: &Path, from: &Path) -> bool {
     git.arg("-C").arg(top).args(["check-ignore", "--quiet", "--"]).arg(from);
     git.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     from != top && git.status().is_ok_and(|status| status.success())
-}
-
-/// The repository itself, or that of which `repository` is a worktree.
-fn common(repository: &Path) -> Option<PathBuf> {
-    match fs::read_to_string(repository.join(COMMON)) {
-        Ok(common) => fs::canonicalize(repository.join(common.trim_end())).ok(),
-        Err(_) => Some(repository.to_path_buf()),
-    }
 }
 
 /// The configuration of a submodule's repository names its work tree, so git would not look at the copy. Git ignores that line

@@ -258,6 +258,11 @@ fn of(directory: &Path) -> Option<Table> {
     table(&directory.join("uv.toml")).or_else(|| of_pyproject(directory))
 }
 
+/// Whether the pyproject.toml of a directory has settings of uv.
+pub(crate) fn is_in_pyproject(directory: &Path) -> bool {
+    of_pyproject(directory).is_some()
+}
+
 fn of_pyproject(directory: &Path) -> Option<Table> {
     table(&directory.join("pyproject.toml"))?.get("tool")?.get("uv")?.as_table().cloned()
 }

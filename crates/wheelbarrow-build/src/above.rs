@@ -1,0 +1,157 @@
+//! What lies above a project and decides what a build packs, installs and runs. In a directory such as `/tmp` any user can make it.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use crate::inputs::workspace;
+use crate::project::IGNORE_FILE;
+use crate::uv::uv_settings;
+use crate::{Error, Result};
+
+/// What git finds at the top of a work tree: a directory, or a file that names one.
+pub(crate) const DOT_GIT: &str = ".git";
+/// In the directory of a worktree: the path of the repository that it belongs to (gitrepository-layout(5)).
+pub(crate) const COMMON: &str = "commondir";
+
+/// What uv and the walk of a project read above it. Of `.venv`, uv runs the Python.
+const READ: [&str; 6] = [".venv", "uv.toml", "pyproject.toml", "uv.lock", IGNORE_FILE, ".gitignore"];
+
+/// Files that every user may write to, as a part of a mode.
+const BY_ALL: u32 = 0o002;
+
+/// Refuses what another user may have made above `project` and a build would use.
+pub(crate) fn check(project: &Path) -> Result<()> {
+    let Ok(project) = fs::canonicalize(project) else { return Ok(()) };
+    let top = checkout(&project);
+    for directory in project.ancestors().skip(1) {
+        for path in
+            READ.map(|name| directory.join(name)).into_iter().filter(|path| is_foreign(path, &project))
+        {
+            let is_used = match path.file_name().and_then(|name| name.to_str()) {
+                Some("pyproject.toml") => path.is_file() && uv_settings::is_in_pyproject(directory),
+                Some("uv.lock") => path.is_file() && workspace::is_member(&path, &project),
+                Some(IGNORE_FILE) => top.is_some(),
+                Some(".gitignore") => top.is_some_and(|top| directory.starts_with(top)),
+                _ => true,
+            };
+            if is_used {
+                return Err(Error::Above { path });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The nearest directory that git takes for the top of a work tree, `from` or above.
+pub(crate) fn top(from: &Path) -> Option<&Path> {
+    from.ancestors().find(|directory| directory.join(DOT_GIT).exists())
+}
+
+/// The same, if no other user has made it.
+pub(crate) fn checkout(from: &Path) -> Option<&Path> {
+    top(from).filter(|top| is_trusted(top, from) && is_trusted(&top.join(DOT_GIT), from))
+}
+
+/// Where a checkout is not used since another user has made it.
+pub(crate) fn note(from: &Path) -> Option<String> {
+    let named = top(from).filter(|_| checkout(from).is_none())?.join(DOT_GIT);
+    let named = named.display();
+    Some(format!(
+        "{named} belongs to another user: neither it nor the ignore rules above the project are used"
+    ))
+}
+
+/// The top of the work tree that `from` is in, and its repository. Git runs programs that the configuration of a repository names.
+pub(crate) fn repository(from: &Path) -> Option<(PathBuf, PathBuf)> {
+    let top = checkout(from)?;
+    let named = top.join(DOT_GIT);
+    let repository = if named.is_dir() {
+        named
+    } else {
+        let text = fs::read_to_string(&named).ok()?;
+        top.join(text.strip_prefix("gitdir:")?.trim())
+    };
+    let repository = fs::canonicalize(repository).ok()?;
+    let all = [&repository, &common(&repository)?];
+    all.iter().all(|path| is_trusted(path, from)).then(|| (top.to_path_buf(), repository))
+}
+
+/// The repository itself, or that of which `repository` is a worktree.
+pub(crate) fn common(repository: &Path) -> Option<PathBuf> {
+    match fs::read_to_string(repository.join(COMMON)) {
+        Ok(common) => fs::canonicalize(repository.join(common.trim_end())).ok(),
+        Err(_) => Some(repository.to_path_buf()),
+    }
+}
+
+/// Whether it belongs to root, to this user, or to the owner of `from`, whose code is run anyway.
+fn is_trusted(path: &Path, from: &Path) -> bool {
+    let owner = |path: &Path| Some(fs::symlink_metadata(path).ok()?.uid());
+    let trusted = [Some(0), Some(rustix::process::geteuid().as_raw()), owner(from)];
+    owner(path).is_some_and(|owner| trusted.contains(&Some(owner)))
+}
+
+/// Whether it exists and may be another user's work. Those who share a directory by its group trust each other.
+fn is_foreign(path: &Path, project: &Path) -> bool {
+    if fs::symlink_metadata(path).is_err() || is_trusted(path, project) {
+        return false;
+    }
+    let directory = path.parent().unwrap_or(path);
+    let is_closed = fs::metadata(directory).is_ok_and(|metadata| metadata.mode() & BY_ALL == 0);
+    !(is_closed && is_trusted(directory, project))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    use super::*;
+
+    #[test]
+    fn what_another_user_made_above_a_project_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            return println!("skipped: only root has files of several users");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let all = fs::canonicalize(directory.path()).unwrap();
+        let project = all.join("site/backend");
+        fs::create_dir_all(&project).unwrap();
+        fs::set_permissions(&all, PermissionsExt::from_mode(0o1777)).unwrap();
+        let refused = || match check(&project) {
+            Ok(()) => None,
+            Err(Error::Above { path }) => Some(path),
+            Err(error) => panic!("{error}"),
+        };
+        let lock = "[[package]]\nname = \"a\"\nsource = { editable = \"site/backend\" }\n";
+        let is_refused = |name: &str, text: &str| {
+            let path = all.join(name);
+            fs::write(&path, text).unwrap();
+            assert_eq!(refused(), None, "{name} of this user");
+            chown(&path, Some(4321), None).unwrap();
+            let refused = refused();
+            fs::remove_file(&path).unwrap();
+            refused == Some(path)
+        };
+        assert!(is_refused(".venv", ""));
+        assert!(is_refused("uv.toml", ""));
+        assert!(is_refused("pyproject.toml", "[tool.uv.workspace]\n"));
+        assert!(!is_refused("pyproject.toml", "[tool.ruff]\n"));
+        assert!(is_refused("uv.lock", lock));
+        assert!(!is_refused("uv.lock", "version = 1\n"));
+        assert!(!is_refused(IGNORE_FILE, "app/\n"), "outside of a checkout it is not read");
+        fs::create_dir(all.join("site/.git")).unwrap();
+        assert!(is_refused(IGNORE_FILE, "app/\n"));
+        assert!(!is_refused(".gitignore", "app/\n"), "above the checkout it is not read");
+        chown(all.join("site/.git"), Some(4321), None).unwrap();
+        assert!(!is_refused(IGNORE_FILE, "app/\n"));
+        chown(&project, Some(4321), None).unwrap();
+        assert!(!is_refused("uv.toml", ""), "of the owner of the project");
+        chown(&project, Some(0), None).unwrap();
+        fs::set_permissions(&all, PermissionsExt::from_mode(0o775)).unwrap();
+        assert!(!is_refused("uv.toml", ""), "of a user whom the owner of the directory lets write");
+        chown(&all, Some(1234), None).unwrap();
+        assert!(is_refused("uv.toml", ""));
+    }
+}
