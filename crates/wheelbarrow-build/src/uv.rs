@@ -135,11 +135,15 @@ fn named() -> Option<PathBuf> {
     env::var_os("UV").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
+/// `python -m uv`, which would look into the working directory first.
+const MODULE: &str = "import sys; sys.path[:] = [path for path in sys.path if path]; \
+                      import runpy; runpy.run_module('uv', run_name='__main__', alter_sys=True)";
+
 /// A uv that runs.
 #[derive(Clone, Debug)]
 pub struct Uv {
     program: PathBuf,
-    /// `-m uv` where the program is a Python.
+    /// [`MODULE`] where the program is a Python.
     before: Vec<OsString>,
 }
 
@@ -154,7 +158,7 @@ impl Uv {
         let modules = ["python3", "python"]
             .into_iter()
             .flat_map(programs::on_path)
-            .map(|program| Self { program, before: vec!["-m".into(), "uv".into()] });
+            .map(|program| Self { program, before: vec!["-c".into(), MODULE.into()] });
         programs::on_path("uv")
             .into_iter()
             .map(plain)
@@ -287,6 +291,15 @@ mod tests {
     fn places_are_printed_as_urls() {
         assert_eq!(quoted("/a,b#c d"), "file:///a%2Cb%23c%20d");
         assert_eq!(quoted("https://h/a,b"), "https://h/a,b");
+    }
+
+    #[test]
+    fn the_module_is_not_looked_for_in_the_working_directory() {
+        let place = tempfile::tempdir().unwrap();
+        fs_err::write(place.path().join("uv.py"), "open('ran', 'w')").unwrap();
+        let uv = Uv { program: "python3".into(), before: vec!["-c".into(), MODULE.into()] };
+        let output = uv.command().arg("--version").current_dir(place.path()).output().unwrap();
+        assert!(!place.path().join("ran").exists(), "{output:?}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) fn notes(
         return Ok(Vec::new());
     }
     let mut command = Command::new(&interpreter.executable);
-    command.envs(&interpreter.environment).args(["-s", "-S", "-B", "-c", SCRIPT]);
+    command.envs(&interpreter.environment).args(["-I", "-S", "-B", "-c", SCRIPT]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let named = &missing[..missing.len().min(NAMED)];
     let reasons = answers(command, named)?.stdout;

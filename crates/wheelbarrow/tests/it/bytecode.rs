@@ -309,10 +309,15 @@ fn modules_that_do_not_compile_are_named() {
         let words = ["build", "project", "--lock", "pylock.toml", "-o", "a.zip", "--cache-dir", "cache"];
         place.finish(command.args(words))
     };
+    // In the working directory, which any user may be able to write to.
+    for module in ["struct.py", "warnings.py"] {
+        fs::write(place.path().join(module), "open('ran', 'w')\n").unwrap();
+    }
     if !is_built(&build()) {
         return;
     }
     let said = build();
+    assert!(!place.path().join("ran").exists());
     let notes: Vec<_> = said.err.lines().filter(|line| line.contains("does not compile")).collect();
     let [old, template] = notes[..] else { panic!("{}", said.all()) };
     assert!(
