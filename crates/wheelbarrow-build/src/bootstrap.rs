@@ -4,7 +4,7 @@
 //! No index is named: uv gets the file from the user's index, and the hash verifies it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::Sha256;
@@ -72,6 +72,7 @@ impl Pip {
 /// One for each target, in their order.
 pub(crate) fn downloads(
     targets: &[BuildTarget],
+    project: &Path,
     cache: &Cache,
     index: &IndexOptions,
 ) -> Result<Vec<Download>> {
@@ -80,7 +81,7 @@ pub(crate) fn downloads(
     for target in targets {
         let pip = pip_for(target.version());
         if !known.contains_key(pip.version) {
-            known.insert(pip.version, download(pip, target, cache, index)?);
+            known.insert(pip.version, download(pip, target, project, cache, index)?);
         }
         downloads.extend(known.get(pip.version).cloned());
     }
@@ -90,24 +91,31 @@ pub(crate) fn downloads(
 /// The file name of a target's pip, and the file, which [`downloads`] brought into the cache.
 pub(crate) fn pip_in_cache(
     target: &BuildTarget,
+    project: &Path,
     cache: &Cache,
     index: &IndexOptions,
 ) -> Result<(String, CacheEntry)> {
     let pip = pip_for(target.version());
-    let download = download(pip, target, cache, index)?;
+    let download = download(pip, target, project, cache, index)?;
     let lacks = || Error::Offline { missing: vec![pip.filename()] };
     Ok((pip.filename(), cache.get(download.sha256)?.ok_or_else(lacks)?))
 }
 
 /// Where the file is: nowhere that matters if the cache has it, else in a directory of wheels, else where uv finds it.
-fn download(pip: Pip, target: &BuildTarget, cache: &Cache, index: &IndexOptions) -> Result<Download> {
+fn download(
+    pip: Pip,
+    target: &BuildTarget,
+    project: &Path,
+    cache: &Cache,
+    index: &IndexOptions,
+) -> Result<Download> {
     let local = match cache.get(pip.sha256())? {
         Some(entry) => Some(entry.path),
         None => in_a_directory(pip, index),
     };
     let (place, size) = match local {
         Some(path) => (Place::Local(path), None),
-        None => locate(pip, target, cache, index)?,
+        None => locate(pip, target, project, cache, index)?,
     };
     Ok(Download { filename: pip.filename(), place, sha256: pip.sha256(), size })
 }
@@ -121,6 +129,7 @@ fn in_a_directory(pip: Pip, index: &IndexOptions) -> Option<PathBuf> {
 fn locate(
     pip: Pip,
     target: &BuildTarget,
+    project: &Path,
     cache: &Cache,
     index: &IndexOptions,
 ) -> Result<(Place, Option<u64>)> {
@@ -142,7 +151,7 @@ fn locate(
         command.arg("--python").arg(&interpreter.executable);
     }
     uv::clean_python(&mut command);
-    let output = uv::run(command.arg(&requirement))?;
+    let output = uv::run(command.arg(&requirement).current_dir(project))?;
     if !output.status.success() {
         if index.offline {
             return Err(offline());

@@ -167,7 +167,7 @@ fn take_collected(
 fn take_python(options: &BuildOptions, progress: &dyn Progress) -> Result<Option<Bundled>, BuildError> {
     let Some(source) = &options.with_python else { return Ok(None) };
     let cache = Cache::open(options.cache_dir.as_deref())?;
-    Ok(Some(Bundled::take(source, &cache, options.index.offline, progress)?))
+    Ok(Some(Bundled::take(source, &options.project, &cache, options.index.offline, progress)?))
 }
 
 /// The age is of today, and so no part of what is remembered of a check.

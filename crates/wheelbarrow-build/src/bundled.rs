@@ -45,10 +45,16 @@ pub struct Bundled {
 }
 
 impl Bundled {
-    /// Takes one from a directory or an archive, or has uv fetch the version that `source` names.
-    pub fn take(source: &Path, cache: &Cache, offline: bool, progress: &dyn Progress) -> Result<Self> {
+    /// Takes one from a directory or an archive, or has uv fetch the version that `source` names, by its settings for `project`.
+    pub fn take(
+        source: &Path,
+        project: &Path,
+        cache: &Cache,
+        offline: bool,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let fetched = match !source.exists() && fetched::is_version(source) {
-            true => Some(fetched::fetch(source, cache, offline, progress)?),
+            true => Some(fetched::fetch(source, project, cache, offline, progress)?),
             false => None,
         };
         let source = fetched.as_deref().unwrap_or(source);

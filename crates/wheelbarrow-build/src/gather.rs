@@ -183,7 +183,8 @@ pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> 
     builder.check_out(&by_target)?;
     // uv looks for pip while the wheels come.
     let (entries, pips) = std::thread::scope(|scope| {
-        let pips = scope.spawn(|| bootstrap::downloads(&request.targets, &cache, &request.index));
+        let pips =
+            scope.spawn(|| bootstrap::downloads(&request.targets, &request.project, &cache, &request.index));
         let entries = fetch_and_verify(&cache, &downloads, &options, progress);
         (entries, pips.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });

@@ -210,6 +210,8 @@ fn by_uv(version: &str) -> Option<PathBuf> {
     let output = uv
         .command()
         .args(["python", "find", "--no-python-downloads", "--no-project", "--system", version])
+        // Settings of the working directory could be another user's.
+        .current_dir("/")
         .output()
         .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

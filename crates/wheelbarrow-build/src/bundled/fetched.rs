@@ -18,6 +18,7 @@ pub(super) fn is_version(source: &Path) -> bool {
 /// The directory of a standalone build that uv fetches, from where uv's own settings say.
 pub(super) fn fetch(
     version: &Path,
+    project: &Path,
     cache: &Cache,
     offline: bool,
     progress: &dyn Progress,
@@ -33,7 +34,7 @@ pub(super) fn fetch(
     let command = |words: &[&str]| {
         let mut command = uv.command();
         command.args(words).arg(version).env("UV_PYTHON_DOWNLOADS", "manual");
-        command.env("UV_PYTHON_INSTALL_DIR", &directory);
+        command.env("UV_PYTHON_INSTALL_DIR", &directory).current_dir(project);
         if offline {
             command.env("UV_OFFLINE", "1");
         }

@@ -42,7 +42,9 @@ fn a_static_python_is_refused() {
     let take = |libc: &str| {
         fs::write(&program, format!("#!/bin/sh\ncat <<'FACTS'\n{}\nFACTS\n", facts(libc))).unwrap();
         fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-        Bundled::take(&python, &cache, true, &Silent).map(|_| ()).map_err(|error| error.to_string())
+        Bundled::take(&python, Path::new("."), &cache, true, &Silent)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
     };
     let refused = take(r#"{"name": "unknown", "version": [0, 0]}"#).unwrap_err();
     assert!(refused.ends_with(STATIC), "{refused}");

@@ -116,7 +116,7 @@ impl LockRun<'_> {
                 }
             }
             uv::clean_python(&mut command);
-            let output = uv::run(&mut command)?;
+            let output = uv::run(command.current_dir(project))?;
             if output.status.success() {
                 return Ok(());
             }

@@ -152,7 +152,8 @@ impl ContainedBuild<'_> {
         let container = self.target.container.as_ref().unwrap_or(&nothing);
         let host = self.room.system(container);
         let wheels = self.builder.build_requirements(requires, &host, self.work_directory, &self.inside())?;
-        let pip = bootstrap::pip_in_cache(&host, self.builder.cache, self.builder.index)?;
+        let pip =
+            bootstrap::pip_in_cache(&host, self.builder.project, self.builder.cache, self.builder.index)?;
         let mut names = Vec::new();
         for (name, entry) in wheels.iter().map(|(name, entry)| (name.as_str(), entry)) {
             names.push(self.bring(name, entry)?);

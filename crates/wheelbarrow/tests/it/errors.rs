@@ -201,6 +201,20 @@ fn failures_of_the_network_have_their_own_code() {
     assert!(said.code == 8 && said.err.contains("could not resolve"), "{}", said.all());
 }
 
+/// Any user may have made those of the working directory.
+#[test]
+fn uv_has_the_settings_of_the_project() {
+    let place = Place::with(&[
+        ("site/requirements.txt", "a==1\n"),
+        ("site/app.py", ""),
+        ("here/uv.toml", "broken ="),
+    ]);
+    let mut command = crate::support::wheelbarrow(&place.path().join("here"));
+    command.args(["build", "../site", "--with-python", "3.12", "--offline", "--cache-dir", "cache"]);
+    let said = place.finish(command.env("UV_CACHE_DIR", place.path().join("uv")));
+    assert!(said.code == 9 && said.err.contains("could not fetch Python"), "{}", said.all());
+}
+
 /// Also if uv can still name the address of pip: one trip through the air gap must do.
 #[test]
 fn offline_all_missing_files_are_listed_at_once() {
