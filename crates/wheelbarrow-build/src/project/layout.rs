@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use fs_err as fs;
+
 use super::{ProjectError, ProjectFile};
 
 /// Names at the top of an artifact or an install that the code's directory cannot take.
@@ -57,11 +59,22 @@ pub fn find_import_path(
         return check(root, files, import_path);
     }
     let paths: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    // A command line of Flask in a package may have that name too.
+    let is_of_package = |directory: &str| {
+        let manage = format!("{directory}/manage.py");
+        let is_of_django = |file: &&ProjectFile| {
+            file.path == manage
+                && fs::read_to_string(&file.source).is_ok_and(|text| text.contains("DJANGO_SETTINGS_MODULE"))
+        };
+        paths.contains(format!("{directory}/__init__.py").as_str())
+            && !files.iter().any(|file| is_of_django(&file))
+    };
     for depth in 0..=2 {
         let found: Vec<&str> = paths
             .iter()
             .filter(|path| path.matches('/').count() == depth)
             .filter_map(|path| if *path == "manage.py" { Some("") } else { path.strip_suffix("/manage.py") })
+            .filter(|directory| !is_of_package(directory))
             .collect();
         match found[..] {
             [] => {}

@@ -1,3 +1,4 @@
+mod layout;
 mod left_out;
 mod repositories;
 
@@ -395,41 +396,6 @@ fn a_name_that_is_not_utf8_is_refused() {
     let place = tree(&[]);
     fs::write(place.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.py")), "").unwrap();
     assert!(matches!(walk_project(place.path(), &[]), Err(ProjectError::Name { .. })));
-}
-
-#[test]
-fn the_import_path_is_read_from_manage_py() {
-    let import_path = |files: &[&str], setting| {
-        let files: Vec<_> = files.iter().map(|path| (*path, "")).collect();
-        let place = tree(&files);
-        let (files, _) = walk_project(place.path(), &[]).unwrap();
-        find_import_path(place.path(), &files, setting)
-    };
-    assert_eq!(import_path(&["manage.py", "x/manage.py"], None).unwrap(), "");
-    assert_eq!(import_path(&["src/manage.py", "README"], None).unwrap(), "src");
-    assert_eq!(import_path(&["back/src/manage.py"], None).unwrap(), "back/src");
-    assert_eq!(import_path(&["pyproject.toml", "src/site/wsgi.py"], None).unwrap(), "src");
-    assert_eq!(import_path(&["wsgi.py"], None).unwrap(), "");
-    assert_eq!(import_path(&["a/manage.py", "b/manage.py"], Some("b/")).unwrap(), "b");
-    assert!(matches!(
-        import_path(&["a/manage.py", "b/manage.py"], None),
-        Err(ProjectError::SeveralManage { .. })
-    ));
-    assert!(matches!(import_path(&["a.py"], Some("nowhere")), Err(ProjectError::ImportPath { .. })));
-    assert!(matches!(import_path(&["a.py"], Some("/")), Err(ProjectError::ImportPath { .. })));
-}
-
-#[test]
-fn names_of_directories_are_made_safe() {
-    for (directory, name) in [
-        ("/x/mysite", "mysite"),
-        ("/x/My Site!", "My_Site_"),
-        ("/x/venv", "venv_project"),
-        ("/", "project"),
-        ("/x/.dot", "dot"),
-    ] {
-        assert_eq!(directory_name(Path::new(directory)), name);
-    }
 }
 
 #[test]

@@ -96,10 +96,10 @@ pub(super) fn detect(files: &[ProjectFile], import_path: &str) -> DetectedSettin
             found.prepare.push("django-admin collectstatic --noinput".to_owned());
         }
         found.prepare.push("django-admin migrate --noinput".to_owned());
-    } else if files.iter().any(|file| file.path == "alembic.ini") {
-        found.prepare.push("alembic upgrade head".to_owned());
+    } else if let Some(upgrade) = alembic_upgrade(files, import_path) {
+        found.prepare.push(upgrade);
     } else {
-        found.prepare.extend(flask::upgrade(modules.all, files, found.application.as_deref()));
+        found.prepare.extend(flask::upgrade(modules.all, files, found.application.as_deref(), import_path));
     }
     if !is_django {
         let folder = load::join(import_path, "instance");
@@ -113,6 +113,16 @@ pub(super) fn detect(files: &[ProjectFile], import_path: &str) -> DetectedSettin
     }
     found.facts = facts;
     found
+}
+
+/// `alembic upgrade head` where alembic.ini is: paths in there begin in the working directory, which is the import path.
+fn alembic_upgrade(files: &[ProjectFile], import_path: &str) -> Option<String> {
+    let has = |path: &str| files.iter().any(|file| file.path == path);
+    if has(&load::join(import_path, "alembic.ini")) {
+        return Some("alembic upgrade head".to_owned());
+    }
+    let above = vec![".."; import_path.split('/').count()].join("/");
+    has("alembic.ini").then(|| format!("sh -c 'cd {above} && alembic upgrade head'"))
 }
 
 /// The application, or several that could be it: a script that uses the application looks like the module of a server.

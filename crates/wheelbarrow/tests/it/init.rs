@@ -1,5 +1,7 @@
 //! `wheelbarrow init`
 
+mod from_code;
+
 use crate::support::Place;
 
 const SETTINGS: &str = "import os\nSECRET_KEY = os.environ['SECRET_KEY']\n# os.environ['OLD']\nos.environ['TZ'] = 'UTC'\n\

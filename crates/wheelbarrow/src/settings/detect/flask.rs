@@ -2,13 +2,15 @@
 
 use wheelbarrow_build::project::ProjectFile;
 
+use super::load;
 use super::source::{PythonModule, Token};
 
-/// `flask db upgrade` of Flask-Migrate, if one directory of the project has its migrations.
+/// `flask db upgrade` of Flask-Migrate, run in the import path, if one directory of the project has its migrations.
 pub(super) fn upgrade(
     modules: &[PythonModule<'_>],
     files: &[ProjectFile],
     application: Option<&str>,
+    import_path: &str,
 ) -> Option<String> {
     let application = application?.trim_end_matches("()");
     if !modules.iter().any(|module| has_name(module, "flask_migrate")) {
@@ -20,6 +22,10 @@ pub(super) fn upgrade(
             files.iter().any(|file| file.path == script)
         });
     let (directory, None) = (directories.next()?, directories.next()) else { return None };
+    let directory = match directory.strip_prefix(import_path).map(|below| below.trim_start_matches('/')) {
+        Some(below) if load::join(import_path, below) == directory => below.to_owned(),
+        _ => "../".repeat(import_path.split('/').count()) + directory,
+    };
     let option = if directory == "migrations" { String::new() } else { format!(" -d {directory}") };
     Some(format!("flask --app {application} db upgrade{option}"))
 }
