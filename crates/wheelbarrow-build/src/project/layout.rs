@@ -48,8 +48,8 @@ pub fn site_name(root: &Path) -> Option<String> {
 
 /// The directory that goes on `sys.path`, below the project; empty for the project itself.
 ///
-/// The one with `manage.py`, at the top or one or two levels down; else `src`, where a pyproject.toml stands beside it
-/// and it is no package itself; else the top.
+/// The one with `manage.py`, at the top or one or two levels down; else `src`, where a pyproject.toml, setup.py or setup.cfg stands
+/// beside it and it is no package itself; else the top.
 pub fn find_import_path(
     root: &Path,
     files: &[ProjectFile],
@@ -85,7 +85,7 @@ pub fn find_import_path(
             }
         }
     }
-    let source_layout = paths.contains("pyproject.toml")
+    let source_layout = ["pyproject.toml", "setup.py", "setup.cfg"].iter().any(|name| paths.contains(name))
         && !paths.contains("src/__init__.py")
         && paths.iter().any(|path| path.starts_with("src/") && path.ends_with(".py"));
     Ok(if source_layout { "src".to_owned() } else { String::new() })

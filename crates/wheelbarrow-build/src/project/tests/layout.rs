@@ -11,7 +11,9 @@ fn the_import_path_is_read_from_manage_py() {
     assert_eq!(import_path(&["manage.py", "x/manage.py"], None).unwrap(), "");
     assert_eq!(import_path(&["src/manage.py", "README"], None).unwrap(), "src");
     assert_eq!(import_path(&["back/src/manage.py"], None).unwrap(), "back/src");
-    assert_eq!(import_path(&["pyproject.toml", "src/site/wsgi.py"], None).unwrap(), "src");
+    for beside in ["pyproject.toml", "setup.py", "setup.cfg"] {
+        assert_eq!(import_path(&[beside, "src/site/wsgi.py"], None).unwrap(), "src", "{beside}");
+    }
     assert_eq!(import_path(&["wsgi.py"], None).unwrap(), "");
     assert_eq!(import_path(&["a/manage.py", "b/manage.py"], Some("b/")).unwrap(), "b");
     assert!(matches!(
