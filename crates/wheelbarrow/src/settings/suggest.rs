@@ -202,19 +202,26 @@ fn setting(text: &mut String, comment: &str, key: &str, value: &str) {
 
 /// Named only where `build` would not find it by itself.
 fn inputs(text: &mut String, project: &Path, name: &str) -> Result<(), BuildError> {
+    let real = project.canonicalize().unwrap_or_default();
+    // A lock may be that of a workspace above.
+    let shown = |file: &Path| {
+        let below = |(up, above)| Some(Path::new(&"../".repeat(up)).join(file.strip_prefix(above).ok()?));
+        let above = real.ancestors().enumerate().find_map(below);
+        let shown = file.strip_prefix(project).map(Path::to_path_buf).ok().or(above);
+        shown.unwrap_or_else(|| file.to_path_buf()).display().to_string()
+    };
     match Inputs::discover(project, name) {
         Ok(inputs) => {
             let files = inputs.files();
-            let shown =
-                files.iter().map(|file| file.strip_prefix(project).unwrap_or(file).display().to_string());
-            let _ = writeln!(text, "# dependencies: {}", shown.collect::<Vec<_>>().join(", "));
+            let shown: Vec<_> = files.iter().map(|file| shown(file)).collect();
+            let _ = writeln!(text, "# dependencies: {}", shown.join(", "));
         }
         Err(Error::AmbiguousInputs { candidates, .. }) => {
             let _ = writeln!(text, "# one or more of {}:", candidates.join(", "));
             setting(text, "", "requirements", &format!("[{}]", quoted(&candidates[0])));
         }
         Err(Error::UnsupportedInput { path, export, .. }) => {
-            let _ = writeln!(text, "# {} is not supported: `{export}`", path.display());
+            let _ = writeln!(text, "# {} is not supported: `{export}`", shown(&path));
             setting(text, "", "requirements", "[\"requirements.txt\"]");
         }
         Err(Error::NoInputs { .. }) => setting(text, "# ", "requirements", "[\"requirements.txt\"]"),

@@ -22,3 +22,19 @@ fn migrations_are_found_from_the_import_path() {
     let above = "prepare = [\"sh -c 'cd .. && alembic upgrade head'\"]";
     assert_eq!(prepare(&[shop, ("alembic.ini", "")]), above);
 }
+
+#[test]
+fn inputs_have_no_path_of_this_machine() {
+    let lock = "version = 1\n[[package]]\nname = \"x\"\nsource = { editable = \"sites/shop\" }\n";
+    let place = Place::with(&[
+        ("uv.lock", lock),
+        ("sites/shop/pyproject.toml", "[project]\nname = 'x'\nversion = '1'\n"),
+        ("old/poetry.lock", "[metadata]\nlock-version = '2.1'\ncontent-hash = 'x'\n"),
+    ]);
+    let first = |project: &str| {
+        let project = place.path().join(project).display().to_string();
+        place.run(&["init", "--dry-run", &project]).out
+    };
+    assert!(first("sites/shop").contains("\n# dependencies: ../../uv.lock\n"), "{}", first("sites/shop"));
+    assert!(first("old").contains("\n# poetry.lock is not supported: "), "{}", first("old"));
+}
