@@ -7,6 +7,7 @@ mod source;
 mod value;
 mod variables;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use wheelbarrow_build::project::ProjectFile;
@@ -38,6 +39,9 @@ const DJANGO: [&str; 2] = ["get_wsgi_application(", "get_asgi_application("];
 
 /// What a line that makes another application calls.
 const APPLICATIONS: [&str; 5] = ["Flask(", "FastAPI(", "Starlette(", "Litestar(", "create_app("];
+
+/// How a module calls what it has for servers, the surest first.
+const USUAL: [&str; 2] = ["application", "app"];
 
 /// Functions that make an application.
 const FACTORIES: [&str; 2] = ["create_app", "make_app"];
@@ -125,8 +129,30 @@ fn alembic_upgrade(files: &[ProjectFile], import_path: &str) -> Option<String> {
     has("alembic.ini").then(|| format!("sh -c 'cd {above} && alembic upgrade head'"))
 }
 
+/// What WSGI_APPLICATION, or ASGI_APPLICATION without it, names in the settings of Django, as the check of a release takes it.
+fn named_application(modules: &[PythonModule<'_>], import_path: &str) -> Option<String> {
+    let values = ["WSGI_APPLICATION", "ASGI_APPLICATION"].map(|key| -> BTreeSet<&str> {
+        let value = |line| assigned(line, key).map(|value| value.trim_matches(['"', '\'']));
+        modules.iter().flat_map(PythonModule::lines).filter_map(value).collect()
+    });
+    let mut values = values.into_iter().find(|values| !values.is_empty())?;
+    let (module, name) = values.pop_first().filter(|_| values.is_empty())?.rsplit_once('.')?;
+    let is_there = modules.iter().any(|one| dotted(one.path, import_path).as_deref() == Some(module));
+    is_there.then(|| format!("{module}:{name}"))
+}
+
+/// What a line at the margin gives a name.
+fn assigned<'l>(line: &'l str, name: &str) -> Option<&'l str> {
+    let rest = line.strip_prefix(name)?.trim_start();
+    let (annotation, value) = rest.split_once('=')?;
+    ((annotation.is_empty() || annotation.starts_with(':')) && !value.starts_with('=')).then(|| value.trim())
+}
+
 /// The application, or several that could be it: a script that uses the application looks like the module of a server.
 fn application(modules: &[PythonModule<'_>], import_path: &str) -> Result<Option<String>, Vec<String>> {
+    if let Some(named) = named_application(modules, import_path) {
+        return Ok(Some(named));
+    }
     let mut ranked: Vec<_> = modules.iter().collect();
     ranked.sort_by_key(|module| entry_rank(module.path));
     let (entries, scripts): (Vec<_>, Vec<_>) =
@@ -138,7 +164,10 @@ fn application(modules: &[PythonModule<'_>], import_path: &str) -> Result<Option
                 value.is_some_and(|value| signs.iter().any(|sign| value.starts_with(sign)))
                     && line.starts_with(|first: char| first.is_ascii_alphabetic())
             })?;
-            let name = line.split(['=', ':', ' ']).next()?;
+            // Another one may be wrapped around it.
+            let usual =
+                USUAL.into_iter().find(|name| module.lines().any(|line| assigned(line, name).is_some()));
+            let name = usual.or_else(|| line.split(['=', ':', ' ']).next())?;
             Some(format!("{}:{name}", dotted(module.path, import_path)?))
         });
         found.collect()

@@ -1,5 +1,34 @@
 use super::*;
 
+#[test]
+fn the_outer_application_is_found() {
+    let application = |files: &[(&str, &str)]| {
+        let text =
+            Place::with(&[&[("requirements.txt", "x")], files].concat()).run(&["init", "--dry-run"]).out;
+        let line = text.lines().find_map(|line| line.strip_prefix("application = "));
+        line.unwrap_or_default().to_owned()
+    };
+    let channels = "inner = get_asgi_application()\napplication = ProtocolTypeRouter({'http': inner})\n";
+    let wsgi = ("chat/wsgi.py", "application = get_wsgi_application()\n");
+    let named = |name: &'static str| ("chat/settings.py", name);
+    let asgi = ("chat/asgi.py", channels);
+    assert_eq!(application(&[asgi]), "\"chat.asgi:application\"");
+    assert_eq!(application(&[asgi, wsgi]), "\"chat.wsgi:application\"");
+    let only = named("ASGI_APPLICATION = 'chat.asgi.application'\n");
+    assert_eq!(application(&[asgi, wsgi, only]), "\"chat.asgi:application\"");
+    let both =
+        named("ASGI_APPLICATION = 'chat.asgi.application'\nWSGI_APPLICATION = 'chat.wsgi.application'\n");
+    assert_eq!(application(&[asgi, wsgi, both]), "\"chat.wsgi:application\"");
+    let nowhere = named("ASGI_APPLICATION = 'chat.routing.application'\n");
+    assert_eq!(application(&[asgi, wsgi, nowhere]), "\"chat.wsgi:application\"");
+    let flask = "web = Flask(__name__)\napp: WSGIApplication = DispatcherMiddleware(web, {})\n";
+    assert_eq!(application(&[("main.py", flask)]), "\"main:app\"");
+    assert_eq!(
+        application(&[("main.py", "web = Flask(__name__)\nif app == web:\n    pass\n")]),
+        "\"main:web\""
+    );
+}
+
 /// Commands of `prepare` run in the import path.
 #[test]
 fn migrations_are_found_from_the_import_path() {
