@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use crate::inputs::workspace;
-use crate::project::IGNORE_FILE;
 use crate::uv::uv_settings;
 use crate::{Error, Result};
 
+/// Wheelbarrow's own rules for what a build leaves out.
+pub(crate) const IGNORE_FILE: &str = ".wheelbarrowignore";
 /// What git finds at the top of a work tree: a directory, or a file that names one.
 pub(crate) const DOT_GIT: &str = ".git";
 /// In the directory of a worktree: the path of the repository that it belongs to (gitrepository-layout(5)).

@@ -26,7 +26,6 @@ use crate::place::shown;
 
 pub use layout::{RESERVED, directory_name, find_import_path, site_name};
 pub use logins::check_logins;
-pub(crate) use walk::IGNORE_FILE;
 pub use walk::{Walk, WalkNotes, WalkRules, walk};
 
 /// One file that travels.

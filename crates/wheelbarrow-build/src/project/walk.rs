@@ -15,7 +15,7 @@ use wheelbarrow_base::is_unfinished;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::text::is_control;
 
-use crate::above;
+use crate::above::{self, IGNORE_FILE};
 
 use super::front_end::{self, NODE_MODULES};
 use super::tracked::tracked_and_ignored;
@@ -63,8 +63,6 @@ const LOGINS: [&str; 14] = [
 const PEM: &[u8] = b"-----BEGIN ";
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY";
 const HEAD: usize = 64;
-
-pub(crate) const IGNORE_FILE: &str = ".wheelbarrowignore";
 
 /// The first bytes of every SQLite 3 database (<https://www.sqlite.org/fileformat.html>).
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";
