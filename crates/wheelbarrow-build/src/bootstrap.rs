@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_http::Credentials;
 
 use crate::cache::{Cache, CacheEntry, hash_file};
 use crate::fetch::Download;
@@ -156,6 +157,7 @@ fn locate(
         if index.offline {
             return Err(offline());
         }
+        uv::hide_logins(project, index, &Credentials::default());
         return Err(Error::NoPip { file: pip.filename(), stderr: uv::stderr_of(&output) });
     }
     let text = fs::read_to_string(&out).map_err(Error::io("read", &out))?;

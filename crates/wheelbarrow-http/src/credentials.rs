@@ -203,6 +203,13 @@ mod tests {
         assert_eq!(redact(said), said);
         credentials.hide();
         assert_eq!(redact(said), "503 busy Basic **** bob:**** ****");
+        let said = "p%40Ss%2fw%25rd Ym9iOnBAU3MvdyVyZA cEBTcy93JXJk";
+        assert_eq!(redact(said), "**** **** ****");
+        let mut credentials = Credentials::default();
+        credentials.add("https://ghp_abcdefgh0123456789:x-oauth-basic@h/simple");
+        credentials.add("https://ann:quo%22te%5Cd@other/simple");
+        credentials.hide();
+        assert_eq!(redact("ghp_abcdefgh0123456789:x-oauth-basic quo\\\"te\\\\d"), "****:**** ****");
     }
 
     #[test]

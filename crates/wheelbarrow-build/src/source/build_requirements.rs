@@ -86,6 +86,7 @@ impl Builder<'_> {
         uv::clean_python(&mut command);
         let ran = uv::run(&mut command)?;
         if !ran.status.success() {
+            uv::hide_logins(self.project, self.index, self.credentials);
             return Err(Error::Resolve { stderr: uv::stderr_of(&ran) });
         }
         let text = fs::read_to_string(&output).map_err(Error::io("read", &output))?;

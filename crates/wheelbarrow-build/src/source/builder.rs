@@ -233,6 +233,7 @@ impl Builder<'_> {
     pub(super) fn failed(&self, chosen: &ChosenDistribution, target: &BuildTarget, log: &[u8]) -> Error {
         let version = chosen.version.clone().unwrap_or_default();
         let name = format!("{}-{version}-{}", chosen.name, target.abi);
+        uv::hide_logins(self.project, self.index, self.credentials);
         let log = uv::shown(&String::from_utf8_lossy(log));
         let path = match self.cache.keep_log(&name, log.as_bytes()) {
             Ok(path) => path,

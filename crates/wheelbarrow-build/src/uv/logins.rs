@@ -4,9 +4,14 @@
 use std::path::Path;
 
 use toml::Value;
+use wheelbarrow_base::variable;
 use wheelbarrow_http::{Credentials, is_keyring};
 
 use super::{IndexOptions, uv_settings};
+
+/// Variables with the address of a proxy, which may have a login.
+const PROXIES: [&str; 7] =
+    ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "PIP_PROXY"];
 
 /// Takes the logins of the indexes in uv's settings: in their URLs, or in the variables `UV_INDEX_NAME_USERNAME` and
 /// `UV_INDEX_NAME_PASSWORD`. Settings are `[tool.uv]` and uv.toml of the project and of the directories above it
@@ -36,4 +41,10 @@ pub(crate) fn hide_logins(project: &Path, index: &IndexOptions, more: &Credentia
     credentials.extend(more);
     add_logins(&mut credentials, project);
     credentials.hide();
+    for proxy in PROXIES.iter().filter_map(|name| variable(&[name])) {
+        let mut credentials = Credentials::default();
+        // `USER:PASSWORD@HOST:PORT` will do.
+        credentials.add(&if proxy.contains("://") { proxy } else { format!("http://{proxy}") });
+        credentials.hide();
+    }
 }

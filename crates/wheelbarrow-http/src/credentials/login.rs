@@ -18,21 +18,38 @@ pub(super) struct Login {
 const SHORTEST: usize = 6;
 
 impl Login {
-    /// The password as it is, escaped for a URL, and as it is sent to an index; nothing if it is short.
+    /// The password, and a user that is a token, in [`forms`], and the login as it is sent to an index; nothing that is short.
     pub(super) fn secrets(&self) -> Vec<String> {
         let Self { user, password } = self;
-        let secret = if password.is_empty() && is_token(user) { user } else { password };
-        if secret.len() < SHORTEST {
-            return Vec::new();
+        let secrets = [Some(password), Some(user).filter(|user| is_token(user))].into_iter().flatten();
+        let mut found: Vec<_> =
+            secrets.filter(|secret| secret.len() >= SHORTEST).flat_map(|it| forms(it)).collect();
+        if !found.is_empty() {
+            found.extend(encoded(&format!("{user}:{password}")));
         }
-        let mut url = Url::parse("http://h/").ok();
-        let as_in_url = url.as_mut().and_then(|url| {
-            url.set_password(Some(secret)).ok()?;
-            url.password().map(str::to_owned)
-        });
-        let sent = BASE64.encode(format!("{user}:{password}").as_bytes());
-        [secret.clone(), escape(secret), sent].into_iter().chain(as_in_url).collect()
+        found
     }
+}
+
+/// How a program may repeat a secret: as it is, escaped for a URL or a message, and encoded.
+fn forms(secret: &str) -> Vec<String> {
+    let mut url = Url::parse("http://h/").ok();
+    let as_in_url = url.as_mut().and_then(|url| {
+        url.set_password(Some(secret)).ok()?;
+        url.password().map(str::to_owned)
+    });
+    let lower = secret.bytes().map(|byte| match char::from(byte) {
+        plain if byte.is_ascii_alphanumeric() || "-._~".contains(plain) => plain.to_string(),
+        _ => format!("%{byte:02x}"),
+    });
+    let texts = [secret.to_owned(), escape(secret), lower.collect(), secret.escape_debug().to_string()];
+    texts.into_iter().chain(as_in_url).chain(encoded(secret)).collect()
+}
+
+/// In base64, which some write without the `=` at the end.
+fn encoded(text: &str) -> [String; 2] {
+    let all = BASE64.encode(text.as_bytes());
+    [all.trim_end_matches('=').to_owned(), all]
 }
 
 /// That of a URL, where it has one.

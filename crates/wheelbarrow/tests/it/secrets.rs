@@ -221,3 +221,25 @@ fn a_package_may_have_an_index_of_its_own() {
     fs::remove_file(place.path().join("pylock.site.toml")).unwrap();
     assert_ne!(build(&[]).code, 0, "without the login it cannot be had");
 }
+
+/// A proxy that repeats the login it was sent.
+#[test]
+fn a_password_of_a_proxy_is_not_shown() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+            let answer = "HTTP/1.1 503 busy cHh1OnB4UGFzc3cwcmRY pxPassw0rdX\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = std::io::Write::write_all(&mut stream, answer.as_bytes());
+        }
+    });
+    let place = Place::with(&[("requirements.txt", "a==1\n"), ("app.py", "")]);
+    for proxy in ["http://pxu:pxPassw0rdX@", "pxu:pxPassw0rdX@"] {
+        let mut command = wheelbarrow(&place.path());
+        command.args(["build", "--index-url", "http://invalid.example/simple", "--cache-dir", "cache"]);
+        command.env("HTTP_PROXY", format!("{proxy}{address}")).env("UV_HTTP_RETRIES", "0");
+        let said = place.finish(command.env("UV_CACHE_DIR", place.path().join("uv")).env_remove("NO_PROXY"));
+        assert!(said.err.contains("503 busy **** ****"), "{}", said.all());
+    }
+}
