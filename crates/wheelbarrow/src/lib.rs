@@ -8,6 +8,7 @@ mod installers;
 mod pages;
 mod settings;
 mod trust;
+mod without_login;
 
 use std::process::ExitCode;
 
@@ -61,6 +62,7 @@ pub fn main() -> ExitCode {
     match commands::run(cli.command, &printer).and_then(|()| printer.finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = without_login::shown(error);
             if !matches!(error, CommandError::Reported(_)) {
                 printer.failure(&error);
             }

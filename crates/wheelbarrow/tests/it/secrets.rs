@@ -222,6 +222,25 @@ fn a_package_may_have_an_index_of_its_own() {
     assert_ne!(build(&[]).code, 0, "without the login it cannot be had");
 }
 
+/// Pip takes a URL there.
+#[test]
+fn a_login_in_the_place_of_a_path_is_not_shown() {
+    let place = Place::with(&[("app.py", "")]);
+    let url = "http://bob:p%40SswrdXq9@127.0.0.1:9/r.txt";
+    for words in [
+        &["build", "-r", url][..],
+        &["build", "--with-python", url, "--json"],
+        &["build", url],
+        &["verify", url],
+        &["deploy", url, "--root", "root"],
+    ] {
+        let said = place.run(words);
+        let all = said.all();
+        assert!(said.code != 0 && all.contains("****@127.0.0.1:9/r.txt"), "{words:?}: {all}");
+        assert!(!all.contains("SswrdXq9"), "{words:?}: {all}");
+    }
+}
+
 /// A proxy that repeats the login it was sent.
 #[test]
 fn a_password_of_a_proxy_is_not_shown() {
