@@ -1,21 +1,4 @@
-"""Asks a site's application for one page, in process: nothing listens, nothing is served.
-
-Run by the Python of a release, in the directory of its code. Reads a request as JSON from stdin and writes lines of JSON
-to stdout; whatever the application prints goes to stderr. Parses and runs on Python 3.6 and later.
-
-The request: `application` ("mysite.wsgi:application"), `interface` ("wsgi", "asgi" or null to find out), `path`, `host`
-(null: the first of Django's ALLOWED_HOSTS, else "localhost"), `scheme`, `ask` (false to import it and no more), `django`,
-`install` (the directory of the release).
-The answer: `interface`, `host`, `status`, `location` and `raised` (the exception behind the answer), or `imported`, or
-`stage` ("import" or "request") and `error`. If `django` is true and the site is Django's, a second line follows:
-`checks`, what `check --deploy` finds, each with `level` (40 and more is an error), `id` and `message`; `migrations` that
-are due in the default database and those of them that are `irreversible`, those that were `applied`, or `unknown`, why
-there is no plan; or `broken`, why the checks could not run; `inside`, settings that have the site write into the release,
-each with `setting`, `path` and `is_data` (false for caches, sessions and logs); `settings`, the module that the settings
-come from.
-
-WSGI is PEP 3333, ASGI <https://asgi.readthedocs.io/en/latest/specs/www.html>.
-"""
+"""Asks a site's application for one page, in process. check.rs has the request and the answers. From Python 3.6 on."""
 
 import importlib
 import inspect
@@ -25,8 +8,7 @@ import os
 import sys
 import traceback
 
-# Characters of an exception's text; the traceback on stderr has all of it. Many more than are shown: who shows them hides
-# secrets first, and would not find one that is cut here.
+# Characters of an exception: more than are shown, since secrets are hidden before it is cut.
 LONGEST = 1 << 16
 
 
@@ -404,9 +386,7 @@ def get_asgi(application, path, host, scheme):
 
 
 async def live(application, state, request):
-    """Runs a request between the application's startup and shutdown, if it knows of such: what startup leaves in `state` is for the
-    request. <https://asgi.readthedocs.io/en/latest/specs/lifespan.html>
-    """
+    """Runs a request in the lifespan of the application, if it knows of one: `state` is of both."""
     import asyncio
 
     heard, said = asyncio.Queue(), asyncio.Queue()

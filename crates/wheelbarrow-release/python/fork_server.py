@@ -1,17 +1,4 @@
-"""Sets a Django site up once, and forks for each thing that is to be done with it before it is live.
-
-Runs in one program with check.py, by `python -c`, in the directory of the site's code, as the site's user. Parses and runs on
-Python 3.6 and later.
-
-Standard input is a socket of whole messages (SOCK_SEQPACKET), which are JSON. It says `{"started": true}` before anything of the
-site is imported. Each request comes with the descriptors of three standard streams, and gets one answer: `{"status": N}`, how
-it ended, as wait(2) has it, or `{"declined": REASON}` if nothing was done, because a process of its own might do it differently.
-With `"last": true` no further request is answered.
-
-The requests: `{"check": {...}}` as check.py has it, its answers go to the second stream and what the application prints to the
-third; `{"words": [...]}`, a command of Django; `{"script": TEXT}`. The last two have `settings`, the value of
-DJANGO_SETTINGS_MODULE if the environment does not have it.
-"""
+"""Sets a Django site up once, and forks for each use of it. fork_server.rs has the requests. Follows check.py in one program."""
 
 import array
 import ast

@@ -1,8 +1,4 @@
-"""Tells which migrations `migrate` would apply to the default database, which of them Django cannot take back, and which are
-applied.
-
-Runs in a release's virtualenv by `python -c`. The last line of standard output is one JSON object.
-"""
+"""Prints migrations of the default database: due, irreversible, applied. The last line is one JSON object."""
 
 import json
 import sys

@@ -1,8 +1,4 @@
-"""Tells where collectstatic puts its files. The last line of standard output is one JSON object, or null: "path" is
-absolute, "writable" whether this user may write there, or where it would be made.
-
-Runs in a release's virtualenv by `python -c`.
-"""
+"""Prints where collectstatic puts its files, and whether this user may write there. The last line is JSON."""
 
 import json
 import os

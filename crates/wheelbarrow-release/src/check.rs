@@ -6,6 +6,25 @@
 //!
 //! The release's own Python imports it with its real environment, set by loadenv, in the directory of its
 //! code. No server listens, and nothing was switched yet.
+//!
+//! `python/check.py` runs there. It reads a request as JSON from stdin and writes lines of JSON to stdout; whatever
+//! the application prints goes to stderr. WSGI is PEP 3333, ASGI
+//! <https://asgi.readthedocs.io/en/latest/specs/www.html>.
+//!
+//! The request: `application` ("mysite.wsgi:application"), `interface` ("wsgi", "asgi" or null to find out), `path`,
+//! `host` (null: the first of Django's ALLOWED_HOSTS, else "localhost"), `scheme`, `ask` (false to import it and no
+//! more), `django`, `install` (the directory of the release).
+//!
+//! The answer: `interface`, `host`, `status`, `location` and `raised` (the exception behind the answer), or
+//! `imported`, or `stage` ("import" or "request") and `error`. If `django` is true and the site is Django's, a second
+//! line follows:
+//!
+//! * `checks`, what `check --deploy` finds, each with `level` (40 and more is an error), `id` and `message`
+//! * `migrations` that are due in the default database, those of them that are `irreversible`, and those that were
+//!   `applied`; `unknown`, why there is no plan; or `broken`, why the checks could not run
+//! * `inside`, settings that have the site write into the release, each with `setting`, `path` and `is_data` (false
+//!   for caches, sessions and logs)
+//! * `settings`, the module that the settings come from
 
 pub(crate) mod application;
 pub(crate) mod django;

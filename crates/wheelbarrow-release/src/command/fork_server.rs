@@ -4,6 +4,15 @@
 //! It runs with the rights of the site, and its reports are no more trusted than those of any program of the
 //! site. It can neither keep this process waiting longer than a separate program could, nor leave processes
 //! running. If it has ended, or declines a request, a separate process serves the request.
+//!
+//! Its standard input is a socket of whole messages (SOCK_SEQPACKET), which are JSON. It sends `{"started": true}`
+//! before anything of the site is imported. Each request comes with the descriptors of three standard streams, and
+//! gets one answer: `{"status": N}`, how it ended, as wait(2) has it, or `{"declined": REASON}` if nothing was done,
+//! because a separate process might do it differently. With `"last": true` no further request is answered.
+//!
+//! The requests: `{"check": {...}}` as [`crate::check`] has it, whose answers go to the second stream and what the
+//! application prints to the third; `{"words": [...]}`, a command of Django; `{"script": TEXT}`. The last two have
+//! `settings`, the value of DJANGO_SETTINGS_MODULE if the environment does not have it.
 
 use std::io;
 use std::mem::MaybeUninit;

@@ -42,6 +42,8 @@ use crate::{ReleaseError, Root};
 pub(crate) const STATIC_PATH: &str = ".wheelbarrow/static.json";
 /// Bytes of it; twice what the names take, which the site's user chooses.
 const LARGEST: u64 = 2 * NAMES as u64;
+/// The last line of what it prints is null, or an object: `path` is absolute, `writable` whether this user may write there, or
+/// where it would be made.
 const STATIC_ROOT: &str = include_str!("../../python/static_root.py");
 
 /// `static.json`.
