@@ -1,4 +1,5 @@
-//! What lies above a project and decides what a build packs, installs and runs. In a directory such as `/tmp` any user can make it.
+//! What lies above a project, or beside the output, and decides what a build packs, installs and runs. In a directory such as `/tmp`
+//! any user can make it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -94,6 +95,11 @@ fn is_trusted(path: &Path, from: &Path) -> bool {
     owner(path).is_some_and(|owner| trusted.contains(&Some(owner)))
 }
 
+/// Refuses a file that is used without being named, if it may be another user's.
+pub(crate) fn check_file(path: &Path, project: &Path) -> Result<()> {
+    if is_foreign(path, project) { Err(Error::Above { path: path.to_path_buf() }) } else { Ok(()) }
+}
+
 /// Whether it exists and may be another user's work. Those who share a directory by its group trust each other.
 fn is_foreign(path: &Path, project: &Path) -> bool {
     if fs::symlink_metadata(path).is_err() || is_trusted(path, project) {
@@ -142,6 +148,12 @@ mod tests {
         assert!(is_refused("uv.lock", lock));
         assert!(!is_refused("uv.lock", "version = 1\n"));
         assert!(!is_refused(IGNORE_FILE, "app/\n"), "outside of a checkout it is not read");
+        let lock = all.join("pylock.site.toml");
+        fs::write(&lock, "").unwrap();
+        check_file(&lock, &project).unwrap();
+        chown(&lock, Some(4321), None).unwrap();
+        assert!(check_file(&lock, &project).is_err());
+        fs::remove_file(&lock).unwrap();
         fs::create_dir(all.join("site/.git")).unwrap();
         assert!(is_refused(IGNORE_FILE, "app/\n"));
         assert!(!is_refused(".gitignore", "app/\n"), "above the checkout it is not read");

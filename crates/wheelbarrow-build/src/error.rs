@@ -314,7 +314,7 @@ impl Explain for Error {
                 format!("name one: -r {}", candidates.first().map_or("FILE", String::as_str))
             }
             Self::Above { .. } => {
-                "remove it, or move the project to a directory above which no other user can make files".to_owned()
+                "remove it, or keep the project and the output where no other user can make files beside or above them".to_owned()
             }
             Self::NoCompiler { python } => format!(
                 "install a Python {python}, or leave `--bytecode=always` away: its bytecode is not bundled then"

@@ -18,6 +18,7 @@ use super::paths::{absolute_parent, relative_files};
 use super::request::{LockRequest, ReadRequest, is_frozen};
 use super::run::LockRun;
 use super::{Lock, Pylock, change, index_order, local, record, yanked};
+use crate::above;
 use crate::inputs::formats::Formats;
 use crate::inputs::requirements::{self, Requirements, Sources};
 use crate::inputs::{Inputs, digest_of_files, has_our_table, is_same_file};
@@ -94,7 +95,10 @@ pub fn read(request: &ReadRequest<'_>) -> Result<FoundLock> {
         Some(lock) if is_same_file(&lock.path, request.lock_out) => {
             return Err(Error::LockIsInput { path: lock.path.clone(), with: request.with.join(", ") });
         }
-        _ => kept_lock(request.lock_out, request.upgrade)?,
+        _ => {
+            above::check_file(request.lock_out, request.project)?;
+            kept_lock(request.lock_out, request.upgrade)?
+        }
     };
     Ok(FoundLock { pylock, requirements, kept })
 }

@@ -187,7 +187,8 @@ impl LockRun<'_> {
             let text = if changed.is_empty() { text } else { local::without(&text, changed) };
             fs::write(&temporary, text).map_err(Error::io("write", &temporary))?;
         } else {
-            fs::remove_file(&temporary).map_err(Error::io("remove", &temporary))?;
+            // The file stays, so that nobody puts a link there, which uv would follow.
+            fs::write(&temporary, EMPTY).map_err(Error::io("write", &temporary))?;
         }
         command.args(["--format", "pylock.toml", "--no-header"]).current_dir(&self.request.project);
         command.arg("--output-file").arg(&temporary);
@@ -209,6 +210,9 @@ impl LockRun<'_> {
         Ok((text, stderr))
     }
 }
+
+/// A lock from which uv takes no version.
+const EMPTY: &str = "lock-version = \"1.0\"\ncreated-by = \"wheelbarrow\"\npackages = []\n";
 
 /// May hold logins, so it is readable by nobody else; removed when dropped.
 fn constraints_file(text: &str) -> Result<Option<tempfile::NamedTempFile>> {

@@ -46,10 +46,11 @@ impl Commands {
     }
 }
 
-/// `django-admin migrate`, `alembic upgrade head`, `flask db upgrade`.
+/// `django-admin migrate`, `alembic upgrade head`, `flask db upgrade`, also in the text of a shell.
 fn changes_a_database(words: &Words) -> bool {
-    let words = words.as_slice();
-    words.iter().any(|word| word == "migrate" || word == "alembic")
+    let parts = words.as_slice().iter().flat_map(|word| word.split([' ', '\t', '\n', ';', '&']));
+    let words: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    words.iter().any(|word| *word == "migrate" || *word == "alembic")
         || words.windows(2).any(|pair| pair == ["db", "upgrade"])
 }
 
@@ -163,10 +164,15 @@ mod tests {
     #[test]
     fn commands_that_change_a_database_are_recognised() {
         let is = |text: &str| changes_a_database(&text.parse().unwrap());
-        for text in ["django-admin migrate --noinput", "python -m alembic upgrade head", "flask db upgrade"] {
+        for text in [
+            "django-admin migrate --noinput",
+            "python -m alembic upgrade head",
+            "flask db upgrade",
+            "sh -c 'cd .. && alembic upgrade head'",
+        ] {
             assert!(is(text), "{text}");
         }
-        for text in ["django-admin collectstatic", "python upgrade.py db", "sh -c 'django-admin migrate'"] {
+        for text in ["django-admin collectstatic", "python upgrade.py db", "sh -c 'echo migrated'"] {
             assert!(!is(text), "{text}");
         }
     }
