@@ -54,10 +54,12 @@ pub(crate) fn run(named: &[String]) -> Result<()> {
         .into_iter()
         .filter(is_wanted)
         .try_for_each(|command| run_child(&mut container(&images, &clone, command)?));
-    // It has no compiler for another CPU, so its release lacks that installer. Cargo would not notice that there is one here.
-    run_child(
-        cargo().args(["clean", "--quiet", "--release", "--package", "wheelbarrow"]).current_dir(workspace()),
-    )?;
+    // It has no compiler for another CPU, so its release lacks that installer. Cargo would not notice that there is one here. CI
+    // removes it where it needs that installer.
+    if std::env::var_os("CI").is_none() {
+        let clean = ["clean", "--quiet", "--release", "--package", "wheelbarrow"];
+        run_child(cargo().args(clean).current_dir(workspace()))?;
+    }
     for name in OF_ITS_PYTHON {
         let directory = target_directory().join(name);
         if directory.exists() {

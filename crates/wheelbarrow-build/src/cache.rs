@@ -80,7 +80,6 @@ impl Cache {
     /// there is no home, below the directory for temporary files.
     pub fn open(directory: Option<&Path>) -> Result<Self> {
         let root = Self::place(directory);
-        let root = std::path::absolute(&root).map_err(Error::io("find", &root))?;
         fs::create_dir_all(&root).map_err(Error::io("make the cache", &root))?;
         let lock_file =
             rustix::fs::open(&root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
@@ -94,9 +93,10 @@ impl Cache {
         Ok(Self { root, lock_file: Arc::new(lock_file) })
     }
 
-    /// Where the cache is, which need not be there yet: see [`Cache::open`].
+    /// Where the cache is, which need not be there yet: see [`Cache::open`]. Absolute, since uv runs in the project.
     pub fn place(directory: Option<&Path>) -> PathBuf {
-        directory.map_or_else(default_root, Path::to_path_buf)
+        let place = directory.map_or_else(default_root, Path::to_path_buf);
+        std::path::absolute(&place).unwrap_or(place)
     }
 
     pub fn root(&self) -> &Path {

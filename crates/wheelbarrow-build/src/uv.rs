@@ -195,6 +195,13 @@ impl Uv {
         let mut command = Command::new(&self.program);
         command.args(&self.before).stdin(Stdio::null());
         command.env("UV_NO_PROGRESS", "1").env("UV_PYTHON_DOWNLOADS", "never").env("NO_COLOR", "1");
+        // It runs in the project.
+        for name in ["UV_CACHE_DIR", "UV_CONFIG_FILE", "SSL_CERT_FILE"] {
+            let named = env::var_os(name).filter(|path| !path.is_empty());
+            if let Some(Ok(path)) = named.map(std::path::absolute) {
+                command.env(name, path);
+            }
+        }
         command
     }
 
