@@ -38,7 +38,7 @@ def main():
 
 
 def respond(request, out, application, failed=None):
-    """Writes the answer, a line each; `failed` says why no application was found."""
+    """Writes the answer, a line each."""
     try:
         if failed is not None:
             raise failed
@@ -146,7 +146,7 @@ def ask_django(install):
     said["inside"] = inside(install)
     for one in said["inside"]:
         if one["setting"] == "DATABASES.default" and not os.path.exists(os.path.join(install, one["path"])):
-            # SQLite would make a file that holds nothing, and that nobody could tell from one that was written.
+            # SQLite would make an empty file.
             said["unknown"] = "%s is not there yet" % one["path"]
             return said
     try:
@@ -172,7 +172,7 @@ def settings_module():
 
 
 def inside(install):
-    """What ends with the release, because the site writes it there: data, of which it must not lose any, and the rest."""
+    """What the site writes into the release: data, of which it must not lose any, and the rest."""
     from django.conf import settings
 
     release, found = os.path.realpath(install), {}
@@ -217,12 +217,12 @@ def uploads(settings):
 
 
 def pass_over(what, error):
-    """A line for the log. A traceback would hide that of what Django's checks have found."""
+    """A line for the log. A traceback would hide others."""
     print("not looked at: %s: %s" % (what, describe(error)), file=sys.stderr)
 
 
 def unnamed_uploads(settings):
-    """The working directory of the server: without MEDIA_ROOT, that is where uploads go."""
+    """Where uploads go without MEDIA_ROOT."""
     if not getattr(settings, "MEDIA_ROOT", None):
         for field in file_fields():
             if getattr(field.storage, "base_location", None) == "":
@@ -267,7 +267,7 @@ def sqlite_path(name):
 
 
 def other_files(settings):
-    """Files of which the site can do without: caches, sessions, logs, mails that are not sent."""
+    """Files that the site can do without."""
     import tempfile
 
     for alias, cache in sorted((getattr(settings, "CACHES", None) or {}).items()):
@@ -425,7 +425,7 @@ def find_location(headers):
 
 
 def describe(error):
-    """`ImproperlyConfigured: The SECRET_KEY setting must not be empty (mysite/settings.py, line 12)`"""
+    """`ValueError: not today (mysite/settings.py, line 12)`"""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame[0].startswith("<")]
     own = [frame for frame in frames if os.path.abspath(frame[0]).startswith(os.getcwd() + os.sep)]
     place = " (%s, line %d)" % (os.path.relpath(own[-1][0]), own[-1][1]) if own else ""

@@ -146,7 +146,7 @@ class ForkServer:
         close_connections()
         flush()
         if hasattr(gc, "freeze"):
-            # What the site is made of stays as it is: a fork that ends need not look at all of it. Since Python 3.7.
+            # A fork that ends need not look at all objects. Since Python 3.7.
             gc.freeze()
         try:
             process = os.fork()
@@ -208,7 +208,7 @@ def refuses(words, directory):
 
 
 def is_plain(text):
-    """Whether a manage.py does as much as that of `startproject`, and nothing that settings could depend on."""
+    """Whether a manage.py does what that of `startproject` does, and nothing else."""
     try:
         tree = list(ast.walk(ast.parse(text)))
     except (SyntaxError, ValueError):
@@ -245,7 +245,7 @@ def text_of(path):
 
 
 def has_threads():
-    """Of the system, those of a library in C too: a fork has only the one that forks, and waits for ever for what others had."""
+    """Also those of libraries in C. A fork has only the one that forks."""
     return len(os.listdir("/proc/self/task")) > 1
 
 

@@ -48,10 +48,8 @@ impl Commands {
 
 /// `django-admin migrate`, `alembic upgrade head`, `flask db upgrade`, also in the text of a shell.
 fn changes_a_database(words: &Words) -> bool {
-    let parts = words.as_slice().iter().flat_map(|word| word.split([' ', '\t', '\n', ';', '&']));
-    let words: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
-    words.iter().any(|word| *word == "migrate" || *word == "alembic")
-        || words.windows(2).any(|pair| pair == ["db", "upgrade"])
+    let text = format!(" {} ", words.as_slice().join(" ")).replace([';', '&', '\n', '\t'], " ");
+    [" migrate ", " alembic ", " db upgrade "].iter().any(|known| text.contains(known))
 }
 
 impl Step for Commands {

@@ -91,6 +91,9 @@ fn starts(place: &Place, artifact: &Path) -> Vec<String> {
 
 #[test]
 fn python_is_started_once_before_the_switch() {
+    if !wheelbarrow_testing::has("strace") {
+        return;
+    }
     let place = place();
     for (number, fork, most) in [("1", "fork = true", 2), ("2", "fork = false", 9)] {
         write(&place, number, fork, &[FIRST]);
