@@ -21,7 +21,9 @@
 //!
 //! * `checks`, what `check --deploy` finds, each with `level` (40 and more is an error), `id` and `message`
 //! * `migrations` that are due in the default database, those of them that are `irreversible`, and those that were
-//!   `applied`; `unknown`, why there is no plan; or `broken`, why the checks could not run
+//!   `applied`
+//! * `unknown`, the reason why there is no plan of migrations
+//! * `broken`, the reason why the checks could not run
 //! * `inside`, settings that have the site write into the release, each with `setting`, `path` and `is_data` (false
 //!   for caches, sessions and logs)
 //! * `settings`, the module that the settings come from
@@ -63,10 +65,10 @@ use crate::root::settings::Settings;
 pub use error::{CheckError, CheckFault};
 pub use writes_in_release::WriteInRelease;
 
-/// The program ends with a call of one of its functions.
+/// Functions: a call of `main` follows them in the program.
 const CHECK: &str = include_str!("../python/check.py");
 
-/// What forks, behind the check in one program.
+/// Functions that follow those of the check, with a call of `serve`.
 const FORK_SERVER: &str = include_str!("../python/fork_server.py");
 
 /// A finding of Django's of this level or above is an error (`django.core.checks.ERROR`).

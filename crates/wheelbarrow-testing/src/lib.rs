@@ -9,10 +9,10 @@ pub mod site;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Whether a program is there that a test starts, and that no user of Wheelbarrow needs. Says so if not; in CI it must be.
+/// Whether a program that only tests need is on PATH. Prints that a test was skipped if it is missing, and fails in CI.
 pub fn has(program: &str) -> bool {
     let mut command = Command::new(program);
-    // None of them does anything with this.
+    // Each of these programs only prints its usage for this.
     command.arg("-?").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let is_there = command.status().is_ok();
     if !is_there {

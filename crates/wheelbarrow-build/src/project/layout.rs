@@ -48,8 +48,9 @@ pub fn site_name(root: &Path) -> Option<String> {
 
 /// The directory that goes on `sys.path`, below the project; empty for the project itself.
 ///
-/// The one with `manage.py`, at the top or one or two levels down; else `src`, where a pyproject.toml, setup.py or setup.cfg stands
-/// beside it and it is no package itself; else the top.
+/// * The one with `manage.py`, at the top or one or two levels down.
+/// * Without one, `src`, if pyproject.toml, setup.py or setup.cfg is beside it, and it is not a package.
+/// * Otherwise the top.
 pub fn find_import_path(
     root: &Path,
     files: &[ProjectFile],

@@ -230,7 +230,7 @@ fn copy_file(
     rustix::fs::fchmod(&target, Mode::from_raw_mode(stat.st_mode & 0o777))?;
     let written = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
     rustix::fs::futimens(&target, &Timestamps { last_access: written, last_modification: written })?;
-    // One that is no text is copied once for each name: as text it may be the path of another file.
+    // Only exact paths are remembered. A path that is not UTF-8 would become the path of another file here.
     if stat.st_nlink > 1
         && let Some(path) = path.to_str()
     {

@@ -162,3 +162,22 @@ fn a_site_that_cannot_be_collected_fails_at_build() {
     place.write("project/wheelbarrow.toml", &text.replace(&inline, "'../environment.json'"));
     assert!(fails(&place).unwrap().err.contains("the value of SECRET_KEY is not a string"));
 }
+
+/// The site says where its static files are, and could name all of its code.
+#[test]
+fn code_is_compared_wherever_the_static_files_are() {
+    let place = django::place();
+    for (version, root) in [("1", "BASE_DIR"), ("2", "BASE_DIR / 'mysite'")] {
+        write(&place, version, "", &[]);
+        let text = place.read("project/mysite/settings.py").replace("BASE_DIR / \"static\"", root);
+        place.write("project/mysite/settings.py", &text);
+        let Some(artifact) = build(&place, version) else { return };
+        deploy(&place, &artifact);
+        let record = place.path().join("root/current/.wheelbarrow/static.json");
+        assert_eq!(record.exists(), version == "2", "{root}");
+        let is_named = || run(&place, &["verify"]).all().contains("mysite/mysite/urls.py");
+        assert!(!is_named(), "{root}");
+        fs::write(place.path().join("root/current/mysite/mysite/urls.py"), "urlpatterns = []\n").unwrap();
+        assert!(is_named(), "{root}");
+    }
+}

@@ -177,27 +177,6 @@ fn static_files_of_the_version_before_stay_reachable() {
     assert!(!is_served(&place, "5", &urls[1]));
 }
 
-/// The site says where its static files are, and could name all of its code.
-#[test]
-fn code_is_compared_wherever_the_static_files_are() {
-    let place = place();
-    for (version, root) in [("1", "BASE_DIR"), ("2", "BASE_DIR / 'mysite'")] {
-        write(&place, version, "", &[]);
-        place.write(
-            "project/mysite/settings.py",
-            &SETTINGS.replace("STATIC_ROOT = BASE_DIR / \"static\"", &format!("STATIC_ROOT = {root}")),
-        );
-        let Some(artifact) = build(&place, version) else { return };
-        deploy(&place, &artifact);
-        let record = place.path().join("root/current/.wheelbarrow/static.json");
-        assert_eq!(record.exists(), version == "2", "{root}");
-        let is_named = || run(&place, &["verify"]).all().contains("mysite/mysite/urls.py");
-        assert!(!is_named(), "{root}");
-        fs_err::write(place.path().join("root/current/mysite/mysite/urls.py"), "urlpatterns = []\n").unwrap();
-        assert!(is_named(), "{root}");
-    }
-}
-
 #[test]
 fn a_rollback_is_refused_after_irreversible_migrations() {
     let place = place();
