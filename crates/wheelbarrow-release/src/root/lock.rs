@@ -187,7 +187,12 @@ pub(crate) fn holder(root: &Root) -> Option<LockHolder> {
     let path = root.lock_path();
     let processes = holding_processes(root);
     match fs::File::open(&path) {
-        Ok(mut file) => processes.first().and_then(|_| read_holder(&mut file)),
+        Ok(mut file) => {
+            let holder = read_holder(&mut file)?;
+            // In a namespace of processes the kernel does not list the lock of a wheelbarrow that was killed.
+            let runs = |command: &CommandRecord| command.is_seen(holder.pid);
+            (!processes.is_empty() || holder.command.as_deref().is_some_and(runs)).then_some(holder)
+        }
         // Who may not open the lock sees that it is held, and no more.
         Err(_) => Some(LockHolder {
             pid: working_process(root, &processes)?,
@@ -364,6 +369,19 @@ mod tests {
         }
         // The descriptor that was passed on holds nothing now.
         assert!(acquire(&root).is_ok());
+    }
+
+    #[test]
+    fn a_command_whose_lock_is_not_listed_is_shown() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(place.path()).unwrap();
+        let (running, passed_on) = killed(&root, "exec sleep 60");
+        rustix::fs::flock(&passed_on, FlockOperation::Unlock).unwrap();
+        assert!(holding_processes(&root).is_empty());
+        assert_eq!(holder(&root).map(|holder| holder.operation).as_deref(), Some("recover: exec sleep 60"));
+        wheelbarrow_testing::kill(running.id(), rustix::process::Signal::KILL);
+        running.wait(Duration::from_secs(60), &Silent, || {}).unwrap();
+        assert_eq!(holder(&root), None);
     }
 
     #[test]
