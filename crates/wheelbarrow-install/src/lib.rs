@@ -46,7 +46,10 @@ pub use options::{Compile, Existing, Options, Pip};
 pub use plan::Bytecode;
 pub use preflight::refuse_mount;
 pub use target::choose_target;
-pub use verify::{ForeignData, KnownFiles, Verification, data, data_files, made_files, verify, verify_but};
+pub use verify::{
+    ForeignData, KnownFiles, Verification, changed_databases, data, data_files, made_files, verify,
+    verify_but,
+};
 
 /// What was installed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

@@ -119,10 +119,34 @@ pub fn made_files(
     Ok(files)
 }
 
+/// The databases of SQLite among the data of an install that were changed after `since`, in seconds since 1970: paths below it.
+pub fn changed_databases(
+    destination: &Path,
+    made: &KnownFiles,
+    since: i64,
+) -> Result<Vec<String>, InstallError> {
+    let files = data_files(destination, made)?;
+    let root = claims::open(destination)?;
+    let is_changed = |path: &str| root.stat_at(path).is_ok_and(|stat| stat.st_mtime > since);
+    let is_wanted = |path: &String| {
+        // Until it is copied into the database, a change is in another file.
+        (is_changed(path) || is_changed(&format!("{path}-wal"))) && is_database(&root, path).unwrap_or(false)
+    };
+    Ok(files
+        .into_iter()
+        .filter_map(|path| path.into_os_string().into_string().ok())
+        .filter(is_wanted)
+        .collect())
+}
+
 fn may_be_database(root: &Directory, path: &str, stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) != FileType::Symlink && is_database(root, path).unwrap_or(true)
+}
+
+fn is_database(root: &Directory, path: &str) -> io::Result<bool> {
     let mut head = [0; SQLITE.len()];
-    let mut read = || root.file(path)?.read(&mut head);
-    FileType::from_raw_mode(stat.st_mode) != FileType::Symlink && (read().is_err() || head == *SQLITE)
+    let read = root.file(path)?.read(&mut head)?;
+    Ok(head[..read] == *SQLITE)
 }
 
 fn search(destination: &Path, made: &KnownFiles, found: FoundData) -> Result<FoundData, InstallError> {

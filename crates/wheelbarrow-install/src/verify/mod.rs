@@ -22,7 +22,7 @@ use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::order;
 
 use self::claims::{Claims, LinkJudgement, PYTHON};
-pub use self::data::{ForeignData, KnownFiles, data, data_files, made_files};
+pub use self::data::{ForeignData, KnownFiles, changed_databases, data, data_files, made_files};
 use self::sizes::FileSizes;
 use self::walk::{FoundFile, Walk, walk};
 use crate::InstallError;

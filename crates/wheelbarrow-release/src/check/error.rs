@@ -83,9 +83,11 @@ pub enum CheckFault {
 
 /// `DATABASES.default is code/db.sqlite3`
 fn named(data: &[WriteInRelease]) -> String {
-    let names: Vec<_> =
-        data.iter().map(|WriteInRelease { setting, path, .. }| format!("{setting} is {path}")).collect();
-    names.join(", ")
+    let name = |WriteInRelease { setting, path, .. }: &WriteInRelease| match setting == path {
+        true => path.clone(),
+        false => format!("{setting} is {path}"),
+    };
+    data.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 fn explained(application: &str, path: &str, fault: &CheckFault) -> String {

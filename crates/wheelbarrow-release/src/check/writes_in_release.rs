@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What a site writes into its release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteInRelease {
-    /// `MEDIA_ROOT`, `DATABASES.default`
+    /// `MEDIA_ROOT`, `DATABASES.default`; the path of a database that no setting is known for.
     pub setting: String,
     /// Below the release.
     pub path: String,

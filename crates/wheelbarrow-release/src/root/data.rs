@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::json;
-use wheelbarrow_install::{ForeignData, InstallError, KnownFiles, data, data_files, made_files};
+use wheelbarrow_install::{
+    ForeignData, InstallError, KnownFiles, changed_databases, data, data_files, made_files,
+};
 
+use crate::root::history::journaled_operations;
 use crate::stage::rebuilt_artifact::is_module;
 use crate::stage::statics;
 use crate::{ReleaseError, ReleaseId, Root};
@@ -37,6 +40,19 @@ pub(crate) fn written(root: &Root, id: &ReleaseId) -> Result<ForeignData, Releas
 /// The paths of all such files, below the release.
 pub(crate) fn written_files(root: &Root, id: &ReleaseId) -> Result<Vec<PathBuf>, ReleaseError> {
     match data_files(&root.release(id), &made(root, id)) {
+        Err(InstallError::NoInstall { .. }) => Ok(Vec::new()),
+        found => Ok(found?),
+    }
+}
+
+/// The databases of SQLite among them that were changed after the release was live for the first time: paths below it.
+pub(crate) fn databases(root: &Root, id: &ReleaseId) -> Result<Vec<String>, ReleaseError> {
+    let operations = journaled_operations(&root.journal().read()?);
+    let first =
+        operations.iter().find(|operation| operation.id == *id && operation.switched && operation.is_done());
+    // A command of `prepare` makes some anew for each release.
+    let since = first.map_or(0, |first| first.at + first.milliseconds().unwrap_or_default() / 1000 + 1);
+    match changed_databases(&root.release(id), &made(root, id), since.try_into().unwrap_or(i64::MAX)) {
         Err(InstallError::NoInstall { .. }) => Ok(Vec::new()),
         found => Ok(found?),
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use crate::check::writes_in_release::WriteInRelease;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::root::shared::SharedPath;
@@ -38,6 +39,21 @@ pub(crate) fn refuse(root: &Root, settings: &Settings) -> Result<(), ReleaseErro
         }
     }
     if paths.is_empty() { Ok(()) } else { Err(ReleaseError::NotShared { id, paths, moves }) }
+}
+
+/// The databases that the site has written into the live release and that a release with these settings does not share.
+pub(crate) fn databases(
+    root: &Root,
+    live: &ReleaseId,
+    code: &str,
+    settings: &Settings,
+) -> Result<Vec<WriteInRelease>, ReleaseError> {
+    let is_shared = |path: &str| {
+        let below = Path::new(path).strip_prefix(code);
+        below.is_ok_and(|below| settings.shared.iter().any(|shared| below.starts_with(shared.path.as_str())))
+    };
+    let left = data::databases(root, live)?.into_iter().filter(|path| !is_shared(path));
+    Ok(left.map(|path| WriteInRelease { setting: path.clone(), path, is_data: true }).collect())
 }
 
 /// A note on what the live release shares and `next` does not.

@@ -12,6 +12,7 @@ use crate::command::fork_server::ForkServer;
 use crate::root::journal::Phase;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
+use crate::stage::not_shared;
 use crate::steps::{Job, Step};
 
 /// What an application may answer where nobody says otherwise: most first pages are one, or lead to one.
@@ -73,6 +74,12 @@ impl Step for Check {
         startable::check_files(release, settings)?;
         let known = if job.is_live_already() { Vec::new() } else { findings::of_live(job.locked.root) };
         let django = check(release, settings, self.0, CheckLog::Kept, &known, server.as_mut(), progress)?;
+        if let (None, Some(live), false) = (&django, &job.previous, job.is_live_already()) {
+            // Only Django says where it writes.
+            let code = release.site()?.project.directory;
+            let left = not_shared::databases(job.locked.root, live, &code, settings)?;
+            refuse_data(&code, &left, settings, progress)?;
+        }
         let checks = django.as_ref().map(|report| &report.checks[..]).unwrap_or_default();
         let compared = findings::compare(release, checks, &known);
         if django.is_some() {
@@ -122,7 +129,7 @@ pub(crate) fn check(
         show_findings(release, report, known, progress);
         show(report, settings, progress);
         compare_settings(release, settings, report, progress)?;
-        refuse_data(&release.site()?.project.directory, report, settings, progress)?;
+        refuse_data(&release.site()?.project.directory, &report.inside, settings, progress)?;
     }
     Ok(django)
 }
@@ -130,14 +137,14 @@ pub(crate) fn check(
 /// Refuses a site that would write a database or uploads into its release, unless the settings allow that.
 fn refuse_data(
     code: &str,
-    report: &DjangoReport,
+    inside: &[WriteInRelease],
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
     let check = settings.declared.check.as_ref();
     let allow = check.and_then(|check| check.allow.as_deref()).unwrap_or_default();
     let mut refused = Vec::new();
-    for inside in report.inside.iter().filter(|inside| inside.is_data) {
+    for inside in inside.iter().filter(|inside| inside.is_data) {
         match allow.iter().find(|allow| allow.covers_data(&inside.setting)) {
             Some(CheckAllowance { reason, .. }) => progress.note(&format!(
                 "{} is in the release, {}; allowed: {}",

@@ -113,6 +113,10 @@ pub(super) fn detect(files: &[ProjectFile], import_path: &str) -> DetectedSettin
             facts.remarks.push(format!(
                 "a database can be in {folder}: if it is on the servers, add {folder} to `shared`"
             ));
+        } else if let Some(path) = flask::database_beside_code(modules.all) {
+            facts
+                .remarks
+                .push(format!("a database can be {path}: if it is on the servers, add {path} to `shared`"));
         }
     }
     found.facts = facts;

@@ -321,6 +321,16 @@ fn the_database_and_the_instance_folder_of_a_flask_site_are_found() {
     application = "web:create_app()"
     shared = ["instance"]  # the site writes there
     "#);
+    place.write("web/__init__.py", "def create_app():\n    return Flask(__name__)\n");
+    place.write(
+        "web/config.py",
+        "class Config:\n    URL = os.environ.get('URL') or 'sqlite:///' + os.path.join(basedir, 'app.db')\n",
+    );
+    insta::assert_snapshot!(release_of(&place), @r#"
+    [release]
+    application = "web:create_app()"
+    # a database can be web/app.db: if it is on the servers, add web/app.db to `shared`
+    "#);
 }
 
 /// What is proposed for `[environment]` and `[release]`.

@@ -49,6 +49,30 @@ pub(super) fn has_relative_database(modules: &[PythonModule<'_>]) -> bool {
         })
 }
 
+/// Where a database may be whose URL the code makes of its own directory, such as `"sqlite:///" + os.path.join(basedir, "app.db")`.
+pub(super) fn database_beside_code(modules: &[PythonModule<'_>]) -> Option<String> {
+    let is_name = |text: &&String| {
+        let extension = text.rsplit_once('.').map(|(_, extension)| extension);
+        !text.starts_with(['/', '.']) && matches!(extension, Some("db" | "sqlite" | "sqlite3"))
+    };
+    modules.iter().filter(|module| module.text.contains("sqlite:///")).find_map(|module| {
+        let statements = module.statements();
+        let name = statements.iter().find_map(|statement| {
+            let is_url = |token: &Token| match token {
+                Token::Text(text) => text == "sqlite:///",
+                token => *token == Token::Opaque,
+            };
+            let texts = statement.tokens.iter().filter_map(|token| match token {
+                Token::Text(text) => Some(text),
+                _ => None,
+            });
+            let mut names = texts.filter(|text| !text.contains(':')).filter(is_name);
+            names.next().filter(|_| statement.tokens.iter().any(is_url))
+        })?;
+        Some(load::join(module.path.rsplit_once('/').map_or("", |(directory, _)| directory), name))
+    })
+}
+
 fn has_name(module: &PythonModule<'_>, name: &str) -> bool {
     let is_name = |token: &Token| matches!(token, Token::Name(it) if it == name);
     module.text.contains(name)
