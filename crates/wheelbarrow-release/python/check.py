@@ -247,8 +247,20 @@ def storage_of(alias):
 
 def databases(settings):
     for alias, database in sorted((getattr(settings, "DATABASES", None) or {}).items()):
-        if "sqlite" in database.get("ENGINE", "") or "spatialite" in database.get("ENGINE", ""):
+        if is_of_sqlite(alias, database.get("ENGINE", "")):
             yield "DATABASES.%s" % alias, sqlite_path(str(database.get("NAME") or ""))
+
+
+def is_of_sqlite(alias, engine):
+    if "sqlite" in engine or "spatialite" in engine:
+        return True
+    try:
+        from django.db import connections
+
+        return connections[alias].vendor == "sqlite"
+    except Exception as error:
+        pass_over("DATABASES.%s" % alias, error)
+        return False
 
 
 def sqlite_path(name):

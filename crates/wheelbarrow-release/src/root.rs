@@ -41,7 +41,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelbarrow_artifact::format::{self, Newer};
+use wheelbarrow_artifact::format::{self, Misread, Newer};
 use wheelbarrow_base::SharedUmask;
 use wheelbarrow_base::beneath::{self, Directory};
 use wheelbarrow_wheel::order;
@@ -293,8 +293,8 @@ impl Root {
         }
     }
 
-    /// As `complete`; none where it is not there or not complete. That its record cannot be read or understood is neither: what
-    /// is not complete is removed.
+    /// As `complete`; none where it is not there or not complete, as after damage to its record. A record that cannot be read, or
+    /// that a newer program wrote, is neither: what is not complete is removed.
     pub(crate) fn complete_or_none(&self, id: &ReleaseId) -> Result<Option<CompleteRelease>, ReleaseError> {
         let path = self.release(id);
         let record = path.join(RELEASE_PATH);
@@ -305,8 +305,11 @@ impl Root {
             }
             Err(error) => return Err(ReleaseError::io("read", &record)(error)),
         };
-        let read = format::read_own::<ReleaseRecord>(&record, &text, FORMAT);
-        let record = with_environment(read.map_err(ReleaseError::misread(&record))?, &path);
+        let record = match format::read_own::<ReleaseRecord>(&record, &text, FORMAT) {
+            Ok(read) => with_environment(read, &path),
+            Err(Misread::Newer(newer)) => return Err(newer.into()),
+            Err(Misread::Wrong(_)) => return Ok(None),
+        };
         Ok((record.id == *id).then_some(CompleteRelease { path, record }))
     }
 

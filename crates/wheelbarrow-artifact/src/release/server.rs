@@ -83,6 +83,11 @@ impl Server {
     pub fn is_unit(&self) -> bool {
         matches!(self, Self::Systemd { .. })
     }
+
+    /// Whether processes of the release before may serve for a while after it was told of another.
+    pub fn hands_over(&self) -> bool {
+        !matches!(self, Self::None | Self::Systemd { action: Action::Restart, .. })
+    }
 }
 
 /// Whose systemd has the units of a site.

@@ -69,14 +69,18 @@ pub fn remove_release(
     plan_remove_release(root, id, written)?;
     trash::throw(&locked, id)?;
     trash::empty(&locked, trash::REMOVAL)?;
-    collect_store(root)
+    collect_store(&locked)
 }
 
 /// Says whether [`remove_release`] would do it.
 pub fn plan_remove_release(root: &Root, id: &ReleaseId, written: SiteData) -> Result<(), ReleaseError> {
     compatible::check(root)?;
     let needed = |why| Err(ReleaseError::Needed { id: id.clone(), why });
-    root.complete(id)?;
+    match root.complete(id) {
+        // Nothing needs it.
+        Ok(_) | Err(ReleaseError::Incomplete { .. }) => {}
+        Err(error) => return Err(error),
+    }
     match () {
         () if root.live()?.as_ref() == Some(id) => needed("it is live"),
         () if root.is_marked(id, Mark::Pinned)? => needed("it is pinned"),

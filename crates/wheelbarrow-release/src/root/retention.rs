@@ -72,12 +72,14 @@ pub(crate) fn remove(
         .removed
         .retain(|id| trash::throw(locked, id).inspect_err(|error| trash::note(locked, error)).is_ok());
     trash::empty(locked, trash::REMOVAL)?;
-    collect_store(locked.root)?;
+    collect_store(locked)?;
     Ok(pruned)
 }
 
-/// Removes the wheels that no release takes from the store any more.
-pub(crate) fn collect_store(root: &Root) -> Result<(), ReleaseError> {
+/// Removes the wheels that no release takes from the store any more; none of them where the receipt of a release is damaged,
+/// which is noted.
+pub(crate) fn collect_store(locked: &LockedRoot<'_>) -> Result<(), ReleaseError> {
+    let root = locked.root;
     let store = match Store::open(&root.store(), Access::Exclusive) {
         Ok(store) => store,
         // Nothing was ever unpacked into it.
@@ -85,8 +87,16 @@ pub(crate) fn collect_store(root: &Root) -> Result<(), ReleaseError> {
         Err(error) => return Err(error.into()),
     };
     let installs: Vec<_> = root.found()?.iter().map(|found| root.release(&found.id)).collect();
-    collect(&store, &installs, Removal::Now)?;
-    Ok(())
+    match collect(&store, &installs, Removal::Now) {
+        Err(error @ InstallError::BrokenReceipt { .. }) => {
+            locked
+                .operator
+                .progress
+                .note(&format!("the store keeps all that it has: {error}; remove that release"));
+            Ok(())
+        }
+        collected => Ok(collected.map(drop)?),
+    }
 }
 
 pub(crate) fn plan(

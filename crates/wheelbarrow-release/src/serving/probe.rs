@@ -216,11 +216,9 @@ fn hint(status: Option<u16>, settings: &ProbeSettings) -> &'static str {
     }
 }
 
-/// Asks for nothing but to be asked.
-pub(crate) fn ask_once(settings: &ProbeSettings) {
-    if let Ok(address) = ProbeAddress::of(settings) {
-        let _ = address.ask(PATIENCE);
-    }
+/// Whether it answers one request, with whatever status.
+pub(crate) fn answers(settings: &ProbeSettings) -> bool {
+    ProbeAddress::of(settings).is_ok_and(|address| address.ask(PATIENCE).is_ok())
 }
 
 fn is_expected(settings: &ProbeSettings, status: u16) -> bool {

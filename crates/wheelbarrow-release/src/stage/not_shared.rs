@@ -41,18 +41,22 @@ pub(crate) fn refuse(root: &Root, settings: &Settings) -> Result<(), ReleaseErro
     if paths.is_empty() { Ok(()) } else { Err(ReleaseError::NotShared { id, paths, moves }) }
 }
 
-/// The databases that the site has written into the live release and that a release with these settings does not share.
+/// The databases that the site has written into the live release and that a release with these settings does not share,
+/// but for what is `known`.
 pub(crate) fn databases(
     root: &Root,
     live: &ReleaseId,
     code: &str,
     settings: &Settings,
+    known: &[WriteInRelease],
 ) -> Result<Vec<WriteInRelease>, ReleaseError> {
-    let is_shared = |path: &str| {
-        let below = Path::new(path).strip_prefix(code);
+    let is_shared = |path: &Path| {
+        let below = path.strip_prefix(code);
         below.is_ok_and(|below| settings.shared.iter().any(|shared| below.starts_with(shared.path.as_str())))
     };
-    let left = data::databases(root, live)?.into_iter().filter(|path| !is_shared(path));
+    let is_known = |path: &Path| known.iter().any(|inside| path.starts_with(&inside.path));
+    let is_left = |path: &String| !is_shared(Path::new(path)) && !is_known(Path::new(path));
+    let left = data::databases(root, live)?.into_iter().filter(is_left);
     Ok(left.map(|path| WriteInRelease { setting: path.clone(), path, is_data: true }).collect())
 }
 

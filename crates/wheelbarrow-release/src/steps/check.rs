@@ -74,10 +74,11 @@ impl Step for Check {
         startable::check_files(release, settings)?;
         let known = if job.is_live_already() { Vec::new() } else { findings::of_live(job.locked.root) };
         let django = check(release, settings, self.0, CheckLog::Kept, &known, server.as_mut(), progress)?;
-        if let (None, Some(live), false) = (&django, &job.previous, job.is_live_already()) {
-            // Only Django says where it writes.
+        if let (Some(live), false) = (&job.previous, job.is_live_already()) {
+            // Only Django says where it writes, and not all of it.
             let code = release.site()?.project.directory;
-            let left = not_shared::databases(job.locked.root, live, &code, settings)?;
+            let known = django.as_ref().map(|report| &report.inside[..]).unwrap_or_default();
+            let left = not_shared::databases(job.locked.root, live, &code, settings, known)?;
             refuse_data(&code, &left, settings, progress)?;
         }
         let checks = django.as_ref().map(|report| &report.checks[..]).unwrap_or_default();

@@ -330,7 +330,14 @@ fn prove(
             Probing::Asked => probe::probe(probe, notes.progress)?,
         }
     }
-    prove_processes(locked, release, settings, notes)
+    let proof = prove_processes(locked, release, settings, notes)?;
+    if let (Some(probe), ServingProof::Processes) = (&settings.probe, proof)
+        && settings.server.hands_over()
+    {
+        // Until now, processes of the release before may have answered.
+        probe::probe(probe, notes.progress)?;
+    }
+    Ok(proof)
 }
 
 /// The same, if the probe that is configured is left out: only a unit still shows its processes.
@@ -373,7 +380,7 @@ fn prove_processes(
     let is_unit = settings.server.is_unit();
     let deadline = settings.probe.as_ref().and_then(|probe| probe.deadline).unwrap_or(DEADLINE);
     let begun = Instant::now();
-    let mut touched = begun;
+    let (mut touched, mut is_foreign) = (begun, false);
     loop {
         let service = proof::of(locked.root, Some(settings))?;
         // Where systemd knows of no such unit that runs, other processes of the root prove nothing.
@@ -381,7 +388,8 @@ fn prove_processes(
         if is_known && proof::runs(&service, release.id()) {
             return Ok(ServingProof::Processes);
         }
-        if !is_known && !is_unit {
+        // Something answered after the last look, so no restart hides the server from this one.
+        if !is_known && is_foreign {
             notes.note(&format!("{what} is not a process of the site, so no process was verified"));
             return Ok(ServingProof::None("no process of the server may be looked at"));
         }
@@ -402,7 +410,7 @@ fn prove_processes(
         }
         std::thread::sleep(PAUSE);
         if let Some(settings) = &settings.probe {
-            probe::ask_once(settings);
+            is_foreign = probe::answers(settings) && !is_known && !is_unit;
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fs_err as fs;
 use serde_json::Value;
@@ -155,6 +156,35 @@ fn a_file_is_touched_again_while_the_old_release_serves() {
     });
     assert_eq!((said.code, served.place.live()), (0, Some(2)), "{}", said.all());
     assert_eq!(served.answer().as_deref(), Some("2"));
+}
+
+/// As uWSGI, which looks at the file once a second and serves meanwhile.
+#[test]
+fn answers_of_the_release_before_prove_nothing() {
+    let served = Served::new();
+    assert_eq!(served.deploy("1", 200, false).code, 0);
+    served.start_by_hand();
+    let file = served.place.path().join("reload");
+    let server = format!("{{kind = 'touch', path = {:?}}}", file.display().to_string());
+    let is_over = AtomicBool::new(false);
+    let said = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let touched = || fs::metadata(&file).and_then(|file| file.modified()).ok();
+            let mut known = None;
+            while !is_over.load(Ordering::Relaxed) {
+                std::thread::sleep(std::time::Duration::from_millis(700));
+                if touched() != known {
+                    known = touched();
+                    served.start_by_hand();
+                }
+            }
+        });
+        let said = served.deploy_with("2", 500, Some((&server, 15)));
+        is_over.store(true, Ordering::Relaxed);
+        said
+    });
+    assert_eq!((said.code, served.place.live()), (13, Some(1)), "{}", said.all());
+    assert_eq!(served.answer().as_deref(), Some("1"));
 }
 
 #[test]

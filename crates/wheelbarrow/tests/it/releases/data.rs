@@ -326,3 +326,26 @@ fn files_written_after_a_rollback_are_not_lost() {
     assert_eq!(read("a.jpg").unwrap(), "newer", "nothing is written over");
     assert_eq!((read("of-4.jpg").unwrap(), read("b/new.jpg").unwrap()), ("written".into(), "written".into()));
 }
+
+#[test]
+fn a_damaged_record_of_an_old_release_stops_no_command() {
+    let place = place();
+    write(&place, 1, "code/upload.jpg");
+    fs_err::write(place.release(1).join(".wheelbarrow/release.json"), "").unwrap();
+    fs_err::write(place.release(2).join(".wheelbarrow/receipt.json"), "{\"format\"").unwrap();
+    for words in [&["status"][..], &["list"], &["recover"]] {
+        let said = place.run(words);
+        assert_eq!(said.code, 0, "{words:?}: {}", said.all());
+    }
+    assert_eq!(place.list()[0].1, "incomplete");
+    let said = place.deploy(&Version::good("4"));
+    assert_eq!((said.code, place.live()), (0, Some(4)), "{}", said.all());
+    // What the site wrote stays; the other has nothing that is known to be a site's.
+    let said = place.run(&["remove", "1"]);
+    assert!(said.code == 5 && said.err.contains("code/upload.jpg"), "{}", said.all());
+    let said = place.run(&["remove", "1", "--discard-data"]);
+    assert!(said.code == 0 && said.err.contains("the store keeps all that it has"), "{}", said.all());
+    let said = place.run(&["remove", "2", "--discard-data"]);
+    assert_eq!((said.code, said.err.contains("the store")), (0, false), "{}", said.all());
+    assert_eq!(numbers(&place), [3, 4]);
+}
