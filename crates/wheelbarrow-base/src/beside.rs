@@ -28,8 +28,10 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Removes leftovers of killed runs beside `output`, and makes an empty file.
+    /// Removes leftovers of killed runs beside `output`, and makes an empty file. Something other than a file at `output` is an
+    /// error.
     pub fn begin(output: &Path) -> io::Result<Self> {
+        crate::atomic::check_replaceable(output)?;
         let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = parent.unwrap_or(Path::new(".")).to_path_buf();
         remove_leftovers(&directory, output);

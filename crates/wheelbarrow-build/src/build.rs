@@ -54,6 +54,9 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     let time = pack::source_date(options.source_date_epoch.as_deref())?;
     // Looked at before anything slow, since this is where most people's mistakes are.
     pack::check_shebang(&options.shebang)?;
+    if !options.default_output {
+        pack::check_output(&options.output)?;
+    }
     check::refuse_unfit_services(options.release.as_ref())?;
     above::check(&options.project)?;
     let code = read_project(options)?;
@@ -365,7 +368,8 @@ struct SiteFiles {
 fn read_project(options: &BuildOptions) -> Result<SiteFiles, BuildError> {
     let walk = |root: &Path, rules| {
         let artifact = Some(options.output.clone());
-        project::walk(&Walk { root: root.to_path_buf(), rules, artifact })
+        let cache = Some(Cache::place(options.cache_dir.as_deref()));
+        project::walk(&Walk { root: root.to_path_buf(), rules, artifact, cache })
     };
     let (files, mut notes) = walk(&options.project, WalkRules::Project { exclude: options.exclude.clone() })?;
     if files.is_empty() {
@@ -416,7 +420,8 @@ fn find_own(options: &BuildOptions, progress: &dyn Progress) -> Result<Option<Ow
     }
     let walk = |exclude| {
         let (root, artifact) = (options.project.clone(), Some(options.output.clone()));
-        project::walk(&Walk { root, rules: WalkRules::Project { exclude }, artifact })
+        let cache = Some(Cache::place(options.cache_dir.as_deref()));
+        project::walk(&Walk { root, rules: WalkRules::Project { exclude }, artifact, cache })
     };
     // What cannot be packed may be excluded just for that.
     let (files, _) = walk(Vec::new()).or_else(|_| walk(options.exclude.clone()))?;

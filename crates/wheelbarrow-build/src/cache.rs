@@ -81,6 +81,7 @@ impl Cache {
     pub fn open(directory: Option<&Path>) -> Result<Self> {
         let root = Self::place(directory);
         fs::create_dir_all(&root).map_err(Error::io("make the cache", &root))?;
+        tag(&root);
         let lock_file =
             rustix::fs::open(&root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|errno| Error::io("open", &root)(errno.into()))?;
@@ -251,6 +252,17 @@ pub(crate) fn hash_file(path: &Path) -> Result<(Sha256, u64)> {
         }
         hasher.update(&buffer[..read]);
         size += read as u64;
+    }
+}
+
+/// Marks a new cache as one, for programs that copy or pack directories (<https://bford.info/cachedir/>), and for git.
+fn tag(root: &Path) {
+    let is_empty = fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty {
+        // It works without them.
+        let text = "Signature: 8a477f597d28d172789f06886806bc55\n# The cache of `wheelbarrow build`.\n";
+        let _ = fs::write(root.join("CACHEDIR.TAG"), text);
+        let _ = fs::write(root.join(".gitignore"), "*\n");
     }
 }
 

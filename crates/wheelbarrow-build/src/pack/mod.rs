@@ -23,8 +23,8 @@ use crate::project::ProjectFile;
 pub use wheelbarrow_artifact::SHEBANG;
 
 pub use plan::{MemberSource, Plan, PlannedMember, check_shebang, modules, plan};
-pub use write::write;
 pub(crate) use write::write_beside;
+pub use write::{check_output, write};
 
 /// A program that installs an artifact on Linux, for one machine.
 #[derive(Clone, Debug)]
@@ -79,6 +79,10 @@ pub enum PackError {
     Variable { name: String },
     #[error("the path {path} cannot be in an artifact")]
     Path { path: String, source: wheelbarrow_base::UnsafePath },
+    #[error("the output {} is not a regular file", path.display())]
+    NoFile { path: PathBuf },
+    #[error("the output {} exists, and is not an artifact", path.display())]
+    NoArtifact { path: PathBuf },
     #[error("the artifact cannot be made: {what}")]
     Members { what: String },
     #[error("{} changed while it was packed: it has SHA-256 {found}, not {expected}", path.display())]
@@ -93,6 +97,7 @@ impl Explain for PackError {
     fn exit(&self) -> Exit {
         match self {
             Self::Io { source, .. } => Exit::of_io(source),
+            Self::NoFile { .. } | Self::NoArtifact { .. } => Exit::Refused,
             Self::Changed { .. } => Exit::Broken,
             Self::Write { source: WriteError::TooLarge { .. }, .. } => Exit::Project,
             Self::Write { source: WriteError::Write(error), .. } => Exit::of_io(error),
@@ -106,6 +111,13 @@ impl Explain for PackError {
             Self::Shebang { .. } => "it is like `--shebang '#!/opt/python3.12/bin/python3'`".to_owned(),
             Self::Epoch { .. } => {
                 "unset it, or give a time such as `git log -1 --format=%ct` prints".to_owned()
+            }
+            Self::NoFile { path } if path.is_dir() => {
+                "`-o` names a file in it, such as `-o DIRECTORY/site.zip`".to_owned()
+            }
+            Self::NoFile { .. } => "`-o` names a file".to_owned(),
+            Self::NoArtifact { .. } => {
+                "it was not changed: `-o` names another file, or remove this one".to_owned()
             }
             Self::Changed { .. } => "remove it from the cache and build again".to_owned(),
             Self::Write { source: WriteError::TooLarge { .. }, .. } => {

@@ -12,6 +12,7 @@ use wheelbarrow_base::Beside;
 use wheelbarrow_base::progress::{Progress, Unit};
 
 use super::{MemberSource, PackError, Packed, Plan, PlannedMember};
+use crate::project::artifact;
 
 /// Whatever the umask: an artifact is a program.
 const MODE: u32 = 0o755;
@@ -32,10 +33,27 @@ pub fn write(plan: &Plan, output: &Path, progress: &dyn Progress) -> Result<Pack
 }
 
 /// Has a file written beside `output`, syncs it, and renames it there; gives its size in bytes, as `write` does.
+/// Refuses an output that would replace something other than an artifact or another zip, as after `-o requirements.txt` for `-r`.
+pub fn check_output(output: &Path) -> Result<(), PackError> {
+    let metadata = match fs::metadata(output) {
+        Ok(metadata) => metadata,
+        // What keeps it from being written is said when that is tried.
+        Err(_) => return Ok(()),
+    };
+    if !metadata.is_file() {
+        return Err(PackError::NoFile { path: output.to_path_buf() });
+    }
+    match metadata.len() == 0 || artifact::is_zip(output) {
+        true => Ok(()),
+        false => Err(PackError::NoArtifact { path: output.to_path_buf() }),
+    }
+}
+
 pub(crate) fn write_beside(
     output: &Path,
     write: impl FnOnce(std::fs::File) -> Result<(std::fs::File, u64), PackError>,
 ) -> Result<u64, PackError> {
+    check_output(output)?;
     let io_error = |action| move |source| PackError::Io { action, path: output.to_path_buf(), source };
     let beside = Beside::begin(output).map_err(io_error("make a file beside"))?;
     let (file, size) = write(beside.file().map_err(io_error("write"))?)?;

@@ -19,6 +19,12 @@ pub(super) fn is_artifact(path: &Path, head: &[u8]) -> bool {
     head.starts_with(b"#!") && last_headers(path).is_ok_and(|headers| has_manifest(&headers))
 }
 
+/// Whether `path` is a zip without a comment, an artifact among them.
+pub(crate) fn is_zip(path: &Path) -> bool {
+    let end = |bytes: Vec<u8>| bytes.len() >= END && bytes[bytes.len() - END..].starts_with(END_SIGNATURE);
+    last_headers(path).is_ok_and(end)
+}
+
 /// The same of a file that was not opened yet.
 pub(super) fn is_artifact_file(path: &Path) -> bool {
     let mut head = [0; 2];

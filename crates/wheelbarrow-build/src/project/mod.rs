@@ -5,7 +5,7 @@
 //! files that must never reach a server. The walk reads names and the first bytes of files; contents are read
 //! when the artifact is written.
 
-mod artifact;
+pub(crate) mod artifact;
 mod front_end;
 mod layout;
 mod logins;

@@ -9,6 +9,7 @@ use fs_err as fs;
 use wheelbarrow_base::progress::{Progress, Unit};
 
 use super::*;
+use crate::cache::Cache;
 
 /// Makes files: their paths, and what is in them.
 fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -24,8 +25,12 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
 fn walk_project(root: &Path, exclude: &[&str]) -> Result<(Vec<ProjectFile>, Vec<String>), ProjectError> {
     let exclude = exclude.iter().map(|&pattern| pattern.to_owned()).collect();
     let artifact = Some(root.join("site-2.zip"));
-    let (files, told) =
-        walk(&Walk { root: root.to_path_buf(), rules: WalkRules::Project { exclude }, artifact })?;
+    let (files, told) = walk(&Walk {
+        root: root.to_path_buf(),
+        rules: WalkRules::Project { exclude },
+        artifact,
+        cache: None,
+    })?;
     Ok((files, told.notes))
 }
 
@@ -113,6 +118,12 @@ fn some_files_are_never_packed() {
         ("vendor/x/x.egg-info/PKG-INFO", ""),
         ("virtual/pyvenv.cfg", ""),
         ("virtual/bin/python", ""),
+        ("root/.wheelbarrow/journal.jsonl", ""),
+        ("root/shared/upload.jpg", ""),
+        ("installed/.wheelbarrow/receipt.json", ""),
+        ("installed/app.py", ""),
+        ("made/CACHEDIR.TAG", ""),
+        ("made/x", ""),
         (".env", "KEY=1"),
         (".env.local", "KEY=1"),
         (".env.example", "KEY="),
@@ -130,6 +141,28 @@ fn some_files_are_never_packed() {
     let paths: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths, [".env.example", "manage.py", "site-data.zip"]);
     assert_eq!(notes.len(), 2, "{notes:?}");
+}
+
+#[test]
+fn the_cache_of_the_build_is_not_packed() {
+    let place = tree(&[("app.py", ""), ("own/pip/x", "")]);
+    Cache::open(Some(&place.path().join("new"))).unwrap();
+    let cache = place.path().join("own");
+    Cache::open(Some(&cache)).unwrap();
+    assert!(!cache.join(".gitignore").exists(), "it is not for this program alone");
+    let of = |cache| {
+        let walked = walk(&Walk { root: place.path().to_path_buf(), cache, ..Walk::default() });
+        walked.unwrap().0.into_iter().map(|file| file.path).collect::<Vec<_>>()
+    };
+    assert_eq!(of(Some(cache)), ["app.py"]);
+    assert_eq!(of(None), ["app.py", "own/pip/x"]);
+}
+
+#[test]
+fn what_git_ignores_by_rules_of_its_own_is_left_out() {
+    let place =
+        tree(&[("app.py", ""), ("local.py", ""), (".git/info/exclude", "/local.py\n"), (".git/HEAD", "")]);
+    assert_eq!(paths(place.path(), &[]), ["app.py"]);
 }
 
 #[test]
@@ -202,7 +235,8 @@ fn artifacts_are_never_packed() {
     fs::write(place.path().join("site-2.zip"), "the one before").unwrap();
     let rules = WalkRules::Project { exclude: Vec::new() };
     let artifact = Some(place.path().join("site-2.zip"));
-    let (files, told) = walk(&Walk { root: place.path().to_path_buf(), rules, artifact }).unwrap();
+    let (files, told) =
+        walk(&Walk { root: place.path().to_path_buf(), rules, artifact, cache: None }).unwrap();
     let paths: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths, ["a.py", "dist/x", "run", "tool.pyz"]);
     assert_eq!(told.artifacts, ["dist/deploy", "dist/latest", "dist/newest", "rel1.zip"]);

@@ -87,6 +87,8 @@ pub struct Walk {
     pub rules: WalkRules,
     /// The artifact that is going to be written.
     pub artifact: Option<PathBuf>,
+    /// The cache of the build.
+    pub cache: Option<PathBuf>,
 }
 
 /// What a walk has to say.
@@ -219,14 +221,20 @@ impl Walker<'_> {
         let is_named = |pattern: &String| pattern.starts_with('!') && pattern.contains(NODE_MODULES);
         let rules = &self.walk.rules;
         let enters = !git && matches!(rules, WalkRules::Project { exclude } if exclude.iter().any(is_named));
+        let cache = self.walk.cache.as_deref().map(real_path);
         let mut builder = WalkBuilder::new(&self.root);
         builder
             .standard_filters(false)
             .git_ignore(git)
+            .git_exclude(git)
+            .git_global(git)
             .require_git(checkout)
             .parents(checkout)
             .add_custom_ignore_filename(IGNORE_FILE)
-            .filter_entry(move |entry| entry.depth() == 0 || is_wanted(entry, &exclude, enters));
+            .filter_entry(move |entry| {
+                let is_cache = || cache.as_deref() == Some(entry.path());
+                entry.depth() == 0 || (is_wanted(entry, &exclude, enters) && !is_cache())
+            });
         builder
     }
 
@@ -430,10 +438,16 @@ fn is_wanted(entry: &DirEntry, exclude: &Gitignore, enters: bool) -> bool {
         || name.ends_with(".pyc")
         || is_unfinished(name)
         || name.starts_with("pylock.wheelbarrow-")
-        || (is_directory && entry.path().join("pyvenv.cfg").exists())
+        || (is_directory && is_made_by_tools(entry.path()))
         // Asking a source what it requires leaves this beside it: then the second build would have what the first had not.
         || (is_directory && name.ends_with(".egg-info"));
     !never && !exclude.matched(entry.path(), is_directory).is_ignore()
+}
+
+/// Whether a directory is a virtualenv, a cache, a site root or an install: of this program or of another.
+fn is_made_by_tools(directory: &Path) -> bool {
+    let marks = ["pyvenv.cfg", "CACHEDIR.TAG", ".wheelbarrow/journal.jsonl", ".wheelbarrow/receipt.json"];
+    marks.iter().any(|mark| directory.join(mark).is_file())
 }
 
 /// `.env.local`, `.env.production`; not `.env.example`.
