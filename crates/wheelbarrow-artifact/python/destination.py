@@ -56,7 +56,8 @@ def check_place(destination, replace, artifact=None):
                 if {b"releases", b"store", b".wheelbarrow"} <= names:
                     hint = "it is a site root: `deploy --root %s`" % quoted(destination)
                 raise Failure(REFUSED, "the destination %s is not empty" % name, hint=hint)
-            if not os.path.lexists(destination + b"/.wheelbarrow/receipt.json"):
+            own = [os.path.lexists(destination + b"/.wheelbarrow/" + file) for file in (b"receipt.json", b"release.json")]
+            if own != [True, False]:
                 raise Failure(
                     REFUSED,
                     "the destination %s holds something that is not an install" % name,

@@ -51,7 +51,7 @@ pub use beside::{Beside, is_unfinished};
 pub use debug::write_chain;
 pub use exit::{Exit, Explain, SITE, explained_at};
 pub use lock::{Lock, open_lock};
-pub use mapped::{MappedFile, is_out_of_reach};
+pub use mapped::{MappedFile, is_kept_by_root, is_out_of_reach};
 pub use memory::{Memory, end_silently_with, end_without_memory, is_limited, is_out_of_memory, watch_panics};
 #[cfg(target_os = "linux")]
 pub use mounts::{check_links, file_system_of, mounts_in};

@@ -77,6 +77,18 @@ impl Drop for MappedFile {
 
 /// Whether only root and this user can write the file or replace it.
 pub fn is_out_of_reach(file: &File) -> bool {
+    is_held(file) && nobody_writes(file)
+}
+
+/// The same of a file of root's, of which no other user may ask whether somebody has it open for writing.
+pub fn is_kept_by_root(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.uid() == 0)
+        && !rustix::process::geteuid().is_root()
+        && is_held(file)
+}
+
+/// Whether owners and modes keep others from it.
+fn is_held(file: &File) -> bool {
     const OTHERS_WRITE: u32 = 0o022;
     const STICKY: u32 = 0o1000;
     let me = rustix::process::geteuid().as_raw();
@@ -93,7 +105,6 @@ pub fn is_out_of_reach(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| by_owner_only(&metadata))
         && !is_on_fuse(file)
         && path.is_ok_and(|path| path.ancestors().skip(1).all(holds_still))
-        && nobody_writes(file)
 }
 
 /// On a file system in user space, which shows the owners that its server likes. The kernel itself says this.

@@ -7,6 +7,8 @@ pub(crate) const ENVIRONMENT: &str = "environment.json";
 
 /// What an install says of itself.
 pub(crate) const RECEIPT_PATH: &str = ".wheelbarrow/receipt.json";
+/// Only a release of a site root has it.
+pub(crate) const RELEASE_PATH: &str = ".wheelbarrow/release.json";
 
 /// Every file of the install but its bytecode, itself and the receipt, as `sha256sum` writes and checks them.
 pub(crate) const SUMS_PATH: &str = ".wheelbarrow/SHA256SUMS";

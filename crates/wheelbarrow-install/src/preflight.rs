@@ -11,7 +11,7 @@ use rustix::fs::{Access, FileType, Stat, StatVfsMountFlags};
 use wheelbarrow_base::beneath::{self, Directory};
 use wheelbarrow_base::{LARGEST_ENVIRONMENT, read_limited};
 
-use crate::layout::{ENVIRONMENT, RECEIPT_PATH};
+use crate::layout::{ENVIRONMENT, RECEIPT_PATH, RELEASE_PATH};
 use crate::plan::Plan;
 use crate::verify::{KnownFiles, data};
 use crate::{Existing, InstallError};
@@ -136,7 +136,8 @@ fn inspect_directory(
         Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Err(InstallError::io("look at", &receipt)(error));
         }
-        found => found.is_ok(),
+        // A release of a site root is replaced by the next one.
+        found => found.is_ok() && fs::symlink_metadata(destination.join(RELEASE_PATH)).is_err(),
     };
     for entry in fs::read_dir(destination).map_err(InstallError::io("list", destination))? {
         let entry = entry.map_err(InstallError::io("list", destination))?;

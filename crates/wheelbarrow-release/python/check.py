@@ -109,7 +109,7 @@ def allowed_host():
     except Exception:
         hosts = []
     for host in hosts:
-        if host != "*":
+        if host and isinstance(host, str) and host != "*":
             return host.lstrip(".")
     return "localhost"
 
@@ -324,7 +324,9 @@ def get_wsgi(application, path, host, scheme):
         "SERVER_NAME": host,
         "SERVER_PORT": "443" if scheme == "https" else "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_SOFTWARE": "wheelbarrow-check",
         "REMOTE_ADDR": "127.0.0.1",
+        "REMOTE_PORT": "0",
         "HTTP_HOST": host,
         "HTTP_USER_AGENT": "wheelbarrow-check",
         "HTTP_X_FORWARDED_PROTO": scheme,

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ssh_key::PublicKey;
-use wheelbarrow_base::is_out_of_reach;
+use wheelbarrow_base::{is_kept_by_root, is_out_of_reach};
 
 use crate::SignatureError;
 use crate::time::{self, Timestamp};
@@ -93,7 +93,7 @@ impl Allowed {
 fn read_trusted(path: &Path) -> io::Result<String> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let file = open_trusted(path).map_err(named)?;
-    if !is_out_of_reach(&file) {
+    if !is_out_of_reach(&file) && !is_kept_by_root(&file) {
         let why = format!(
             "others may write {} or a directory above it: `chown root FILE` and `chmod go-w FILE DIRECTORY` end that",
             path.display()

@@ -19,6 +19,8 @@ pub enum NotWords {
     Empty,
     #[error("`{0}` ends within quotes or after a backslash")]
     Open(String),
+    #[error("`{0}` has `{1}`, and no shell runs it: use `[\"sh\", \"-c\", \"...\"]`")]
+    Shell(String, String),
     #[error("`{0}` has a NUL character")]
     Nul(String),
 }
@@ -67,12 +69,24 @@ impl Words {
     }
 }
 
+/// Words by which a shell combines commands, and which any other program would take for arguments.
+const OF_SHELL: [&str; 8] = ["&&", "||", "|", "&", ";", ">", ">>", "<"];
+
+/// Whether the word is in quotes wherever it stands in the text.
+fn is_quoted(text: &str, word: &str) -> bool {
+    !text.split_whitespace().any(|part| part == word)
+}
+
 impl FromStr for Words {
     type Err = NotWords;
 
     fn from_str(text: &str) -> Result<Self, NotWords> {
         let words = shlex::split(text).ok_or_else(|| NotWords::Open(text.to_owned()))?;
-        Self::new(words)
+        let is_of_shell = |word: &&String| OF_SHELL.contains(&word.as_str()) && !is_quoted(text, word);
+        match words.iter().find(is_of_shell) {
+            Some(word) => Err(NotWords::Shell(text.to_owned(), word.clone())),
+            None => Self::new(words),
+        }
     }
 }
 
@@ -117,6 +131,18 @@ impl<'de> Deserialize<'de> for Words {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_a_shell_are_refused() {
+        let parse = |text: &str| text.parse::<Words>();
+        for text in ["a && b", "a || b", "a > b", "a >> b", "a < b", "a | b", "a & b", "a &", "a ; b"] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("no shell runs it"), "{text}: {error}");
+        }
+        for text in ["sh -c 'a && b'", "a '&&' b", "a \\; b", "a 'b;c' x&y"] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+    }
 
     #[test]
     fn a_string_is_split_as_a_shell_splits_it() {

@@ -23,6 +23,7 @@ use crate::root::release::{CompleteRelease, ReleaseRecord};
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
 use crate::root::trusted_python;
+use crate::serving::doctor::{self, Finding};
 use crate::serving::{programs, services, unit_user};
 use crate::stage::configure::{self, ReleaseEnvironment};
 use crate::stage::not_shared;
@@ -228,6 +229,7 @@ pub fn deploy(
     let root = Root::create(root)?;
     let locked = recovery::begin(&root, "deploy", operator)?;
     let previous = root.live()?;
+    note_doubts(&root, previous.as_ref(), &prepared, operator);
     let signed_by = prepared.artifact.vouched_by().map(str::to_owned);
     let reused = reused(&root, &prepared.digest, prepared.host_python(), options)?;
     let (is_new, is_live) = (reused.is_none(), options.until == DeployExtent::Live);
@@ -258,6 +260,21 @@ pub fn deploy(
     }
     answer(&deployed(release, changes));
     Ok(Pruned::default())
+}
+
+/// Notes what may be a mistake: another site than the one that is live, shared paths that the site cannot use.
+fn note_doubts(root: &Root, live: Option<&ReleaseId>, prepared: &PreparedDeploy, operator: &Operator<'_>) {
+    let name = &prepared.artifact.manifest().name;
+    let live = live.and_then(|live| root.complete_or_none(live).ok().flatten());
+    if let Some(live) = live.filter(|live| live.record().name != *name) {
+        let (id, other) = (live.id(), &live.record().name);
+        operator
+            .progress
+            .note(&format!("{id}, which is live, is of the site {other}; this is an artifact of {name}"));
+    }
+    for Finding { place, what, hint, .. } in doctor::unusable_shared(root, &prepared.settings) {
+        operator.progress.note(&format!("{place}: {what}; {hint}"));
+    }
 }
 
 /// Makes a release, and makes it live if it is to be; `answer` gets it before old releases are removed.

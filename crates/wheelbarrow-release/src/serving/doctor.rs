@@ -21,7 +21,7 @@ use std::time::Duration;
 use rustix::fs::FileType;
 use serde::Serialize;
 use wheelbarrow_artifact::release::{Manager, Server};
-use wheelbarrow_base::beneath::{Exposure, Place, found};
+use wheelbarrow_base::beneath::{Place, found};
 use wheelbarrow_base::{Explain, shell_word};
 pub use wheelbarrow_install::policy::SelinuxMode;
 use wheelbarrow_install::policy::{KernelLabels, Labels, selinux_mode};
@@ -97,7 +97,7 @@ fn examine_on(root: &Root, machine: &Path, labels: &dyn Labels) -> Result<Doctor
     let selinux = selinux_mode(machine);
     policy::judge_labels(&site, selinux, labels, &mut findings);
     policy::judge_fapolicyd(&site, machine, &mut findings);
-    judge_shared(&site, &mut findings);
+    findings.extend(site.settings.iter().flat_map(|settings| unusable_shared(root, settings)));
     gunicorn::judge(&site, &processes, &mut findings);
     let units = unit_files::find(&site, machine);
     units.iter().for_each(|unit| unit.judge(&site, &mut findings));
@@ -145,45 +145,49 @@ fn judge_probe(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
     });
 }
 
-/// Shared paths that the site's user cannot write to. A file of root's may be one that the site only reads.
+/// Shared paths that lead to nothing, or that the site's user cannot write to. A file of root's may be one that the site only
+/// reads.
 ///
 /// No link of another user is followed. No command for root is printed if another user can put a link in the path.
-fn judge_shared(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
-    let Some(settings) = &site.settings else { return };
-    let Some((user, identity)) = settings.identity.as_ref().and_then(|all| Some((all.user?, all))) else {
-        return;
-    };
-    let name = settings.declared.owner.clone().unwrap_or_else(|| user.to_string());
+pub(crate) fn unusable_shared(root: &Root, settings: &Settings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let identity = settings.identity.as_ref().and_then(|all| Some((all.user?, all.group)));
+    let files = fs_err::canonicalize(root.shared()).unwrap_or_default().join(".files");
     for shared in &settings.shared {
-        let path = site.root.shared().join(shared.path.as_str());
-        let (what, hint) = match found(&path) {
-            Ok((Place { exposed, .. }, stat)) => {
+        let path = root.shared().join(shared.path.as_str());
+        let (what, hint) = match (found(&path), identity) {
+            (Err(error), _) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => (
+                "it is a link to what is not there, so the site cannot write there".to_owned(),
+                "mount or make what it leads to, or remove the link".to_owned(),
+            ),
+            (Err(error), Some(_)) if error.kind() == io::ErrorKind::InvalidData => (
+                format!("{error}, so its owner was not checked"),
+                "replace the link by a directory, or by a link of root in a directory that only root can change; unmount a file system of another user".to_owned(),
+            ),
+            (Ok((Place { exposed, .. }, stat)), Some((user, group))) => {
                 let (owner, mode) = (stat.st_uid, stat.st_mode);
-                let is_open = mode & 0o2 != 0 || mode & 0o20 != 0 && Some(stat.st_gid) == identity.group;
+                let is_open = mode & 0o2 != 0 || mode & 0o20 != 0 && Some(stat.st_gid) == group;
                 let is_directory = FileType::from_raw_mode(mode) == FileType::Directory;
                 if [user, 0].contains(&owner) && (owner == user || !is_directory) || is_open {
                     continue;
                 }
+                let name = settings.declared.owner.clone().unwrap_or_else(|| user.to_string());
+                let chown = |path: &Path| format!("chown -R {name}: {}", shell_word(&path.display().to_string()));
                 let hint = match exposed {
-                    None => format!("chown -R {name}: {}", shell_word(&path.display().to_string())),
+                    None => chown(&path),
                     // Only root could exchange it.
-                    Some(Exposure { path, .. }) if path == site.real.join("shared/.files") => {
-                        format!("chown -R {name}: {}", shell_word(&path.display().to_string()))
-                    }
+                    Some(exposure) if exposure.path == files => chown(&files),
                     Some(exposure) => format!(
                         "as {name}, move it away and deploy again; another user could redirect a command that root runs: {exposure}"
                     ),
                 };
                 (format!("it belongs to the user {owner}, not to {name}: the site cannot write there"), hint)
             }
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => (
-                format!("{error}, so its owner was not checked"),
-                "replace the link by a directory, or by a link of root in a directory that only root can change; unmount a file system of another user".to_owned(),
-            ),
-            Err(_) => continue,
+            _ => continue,
         };
         findings.push(Finding { rule: rule::SHARED_OWNER, place: path.display().to_string(), what, hint });
     }
+    findings
 }
 
 /// The systemd of a user that ends with its last session.

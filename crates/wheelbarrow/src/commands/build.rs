@@ -209,6 +209,11 @@ pub(crate) fn run(arguments: BuildArguments, printer: &Printer) -> CommandResult
 fn options(arguments: BuildArguments, settings: Settings, printer: &Printer) -> CommandResult<BuildOptions> {
     let name = site_name(&arguments, &settings)?;
     let version = arguments.site_version.or(settings.version);
+    if let Some(version) = version.as_ref().filter(|version| !is_version(version)) {
+        let message = format!("{version:?} cannot be the version of a site");
+        let hint = "letters, digits, `.`, `-`, `_`, `+` and `!`; in CI: `--version \"${REF//\\//-}\"` for a branch with a slash";
+        return Err(Refusal::project(message, hint).into());
+    }
     let basename = arguments.basename.map(|path| with_zip(&path));
     let output = arguments.output.or(basename).or(settings.output);
     let default_output = output.is_none();
@@ -306,6 +311,12 @@ fn site_name(arguments: &BuildArguments, settings: &Settings) -> CommandResult<S
         return Err(Refusal::project(message, NAME_HINT).into());
     }
     Ok(name::normalise(&name))
+}
+
+/// Whether a file can have it in its name.
+fn is_version(version: &str) -> bool {
+    let is_plain = |letter: char| letter.is_alphanumeric() || ".-_+!~".contains(letter);
+    version.starts_with(char::is_alphanumeric) && version.chars().all(is_plain)
 }
 
 fn with_zip(basename: &Path) -> PathBuf {

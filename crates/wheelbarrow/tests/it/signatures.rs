@@ -169,6 +169,33 @@ fn ssh_keygen_agrees_on_every_kind_of_key() {
     assert!(fs::read(&again).unwrap() == ed25519, "a second signature leaves something of the first");
 }
 
+#[test]
+fn a_file_of_roots_says_to_every_user_who_signs() {
+    if !rustix::process::getuid().is_root() {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    let Some(place) = Place::new() else { return };
+    let signed = place.sign("ours", "signed.zip");
+    let verify = wheelbarrow(&place.root.path());
+    fs::copy(verify.get_program(), place.path("program")).unwrap();
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    mode(&place.root.path(), 0o755);
+    let verify = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65533", "--regid", "65533", "--clear-groups"]).arg(place.path("program"));
+        command.arg("verify").arg(&signed).arg("--allowed-signers").arg(place.path("allowed"));
+        place.finish(&mut command)
+    };
+    let said = verify();
+    assert!(said.code == 0 && said.out.contains("signed by ours@example.org"), "{}", said.all());
+    mode(&place.path("allowed"), 0o666);
+    let said = verify();
+    assert!(said.code == 1 && said.err.contains("others may write"), "{}", said.all());
+}
+
 struct Agent(Child);
 
 impl Drop for Agent {

@@ -348,6 +348,9 @@ fn shared_paths_of_other_users_are_found() {
     let open: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     fs::set_permissions(&media, open).unwrap();
     assert_eq!(found(), [] as [&str; 0], "everybody may write there");
+    fs::remove_dir(&media).unwrap();
+    std::os::unix::fs::symlink("/not/mounted", &media).unwrap();
+    assert_eq!(found(), ["shared-owner srv/site/shared/media"]);
 }
 
 /// Somebody else has put a link in the way, through which a command of root's would go.
@@ -359,13 +362,10 @@ fn no_command_is_printed_for_a_path_that_others_may_change() {
     }
     let machine = Machine::new("owner = '54321'\nshared = ['var/a/b']\n");
     let found = || {
-        let mut findings = Vec::new();
         let live = machine.root.live().unwrap().unwrap();
         let release = machine.root.complete(&live).unwrap();
-        let settings = Settings::of(&machine.root, &release, &Default::default()).ok();
-        let (root, real) = (&machine.root, machine.root.path().to_path_buf());
-        let site = JudgedSite { root, real, settings, live: Some(live), variables: Default::default() };
-        judge_shared(&site, &mut findings);
+        let settings = Settings::of(&machine.root, &release, &Default::default()).unwrap();
+        let findings = unusable_shared(&machine.root, &settings);
         findings.into_iter().map(|found| (found.what, found.hint)).collect::<Vec<_>>()
     };
     let (var, victim) = (machine.root.shared().join("var"), machine.place.path().join("victim"));

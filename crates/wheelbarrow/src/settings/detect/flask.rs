@@ -40,7 +40,7 @@ pub(super) fn has_instance_folder(modules: &[PythonModule<'_>]) -> bool {
 pub(super) fn has_relative_database(modules: &[PythonModule<'_>]) -> bool {
     let is_relative = |token: &Token| {
         let Token::Text(url) = token else { return false };
-        let path = url.strip_prefix("sqlite:///");
+        let path = url.strip_prefix("sqlite").and_then(|rest| rest.split_once(":///")).map(|(_, path)| path);
         path.is_some_and(|path| !path.is_empty() && !path.starts_with(['/', ':']))
     };
     modules.iter().any(|module| has_name(module, "flask_sqlalchemy"))
