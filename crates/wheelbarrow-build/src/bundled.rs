@@ -27,10 +27,10 @@ use crate::project::ProjectFile;
 use crate::target::BuildTarget;
 use crate::{Error, Result};
 use tree::{Origin, copy, files};
-use tree_facts::{leave_out_library, numbers, read_facts};
+use tree_facts::{leave_out_library, library_elsewhere, numbers, read_facts};
 
 /// Changes with what is left out, so that another program makes its own tree.
-const EDITION: &str = concat!(env!("CARGO_PKG_VERSION"), " 1");
+const EDITION: &str = concat!(env!("CARGO_PKG_VERSION"), " 2");
 
 /// An interpreter, ready to be packed.
 #[derive(Clone, Debug, PartialEq)]
@@ -203,6 +203,9 @@ fn make(source: &Path, place: &Path, cache: &Cache) -> Result<()> {
     let tree = made.join(INTERPRETER);
     copy(&from, &tree, origin)?;
     let python = program(&tree).ok_or_else(|| refuse(source, NO_PROGRAM.to_owned()))?;
+    if let Some(reason) = library_elsewhere(&python)? {
+        return Err(refuse(source, reason));
+    }
     let interpreter = probe(&python, source)?;
     leave_out_library(&tree)?;
     compile(&interpreter, &tree, source)?;

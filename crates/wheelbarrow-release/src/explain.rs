@@ -148,7 +148,8 @@ impl Explain for ReleaseError {
             Self::CannotStart { reason, .. } if reason.contains(NOT_PERMITTED) => POLICY,
             Self::Moved { .. } => "`wheelbarrow recover --moved --root ROOT` corrects the paths",
             Self::CannotStart { .. } => {
-                "install that Python again, or make a release for another: `wheelbarrow deploy ARTIFACT --python PATH`"
+                "install that Python again, or deploy with another: `--python PATH`; if the artifact has its own, \
+                 build it with another `--with-python`"
             }
             Self::Needed { .. } => "make another release live, `wheelbarrow unpin ID`, or end the processes",
             Self::Mounted { mount, .. } => {

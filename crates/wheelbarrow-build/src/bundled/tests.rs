@@ -58,3 +58,38 @@ fn a_version_is_no_path() {
     assert!(is_version("3.12") && is_version("3.12.11") && is_version("3.13.1t"));
     assert!(!is_version("3.x") && !is_version("python-3.12"));
 }
+
+/// As pyenv makes it with `--enable-shared`.
+#[test]
+fn a_program_that_looks_elsewhere_for_its_library_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |below: &str| place.path().join(below);
+    for directory in ["bin", "lib/python3.12"] {
+        fs::create_dir_all(path(directory)).unwrap();
+    }
+    fs::write(path("main.c"), "int main(void) { return 0; }\n").unwrap();
+    let compile = |flags: &[&str], source: &str, made: &str| {
+        let mut compiler = Command::new("cc");
+        compiler.args(["-Wl,--no-as-needed", "-o", made]).args(flags).arg(source).current_dir(place.path());
+        assert!(compiler.arg("-Llib").status().unwrap().success());
+    };
+    let library = "libpython3.12.so.1.0";
+    let soname = format!("-Wl,-soname,{library}");
+    compile(&["-shared", &soname], "main.c", &format!("lib/{library}"));
+    let elsewhere = |flags: &[&str]| {
+        let needs = format!("-l:{library}");
+        compile(&[flags, &["main.c"]].concat(), &needs, "bin/python3.12");
+        library_elsewhere(&path("bin/python3.12")).unwrap()
+    };
+    assert_eq!(elsewhere(&["-Wl,-rpath,$ORIGIN/../lib"]), None);
+    let refused = elsewhere(&["-Wl,-rpath,/home/me/.pyenv/versions/3.12.1/lib"]).unwrap();
+    insta::assert_snapshot!(refused, @"its bin/python3.12 looks for libpython3.12.so.1.0 in /home/me/.pyenv/versions/3.12.1/lib, not in the directory itself");
+    let refused = elsewhere(&[]).unwrap();
+    insta::assert_snapshot!(refused, @"its bin/python3.12 looks for libpython3.12.so.1.0 in the directories of the system, not in the directory itself");
+    let cache = Cache::open(Some(&path("cache"))).unwrap();
+    let taken = Bundled::take(place.path(), Path::new("."), &cache, true, &Silent).unwrap_err();
+    assert!(taken.to_string().ends_with(&refused), "{taken}");
+    fs::remove_file(path("lib").join(library)).unwrap();
+    let without = library_elsewhere(&path("bin/python3.12")).unwrap();
+    assert_eq!(without.as_ref(), Some(&refused));
+}

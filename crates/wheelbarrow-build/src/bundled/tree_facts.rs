@@ -68,6 +68,30 @@ pub(super) fn leave_out_library(tree: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Where a program looks for its libpython, if that is not a directory beside it, by `$ORIGIN`: on a host it would not
+/// start, or with the libpython of another Python.
+pub(super) fn library_elsewhere(program: &Path) -> Result<Option<String>> {
+    let bytes = fs::read(program).map_err(Error::io("read", program))?;
+    let Some(facts) = is_elf(&bytes).then(|| ElfFacts::read(&bytes).ok()).flatten() else { return Ok(None) };
+    let Some(library) = facts.needed.iter().find(|name| name.starts_with("libpython")) else {
+        return Ok(None);
+    };
+    let bin = program.parent().unwrap_or(program);
+    let is_beside = |directory: &String| {
+        let below = ["$ORIGIN", "${ORIGIN}"].iter().find_map(|origin| directory.strip_prefix(origin));
+        below.is_some_and(|below| bin.join(below.trim_start_matches('/')).join(library).is_file())
+    };
+    if facts.search.iter().any(is_beside) {
+        return Ok(None);
+    }
+    let searched = match &facts.search[..] {
+        [] => "the directories of the system".to_owned(),
+        directories => directories.join(", "),
+    };
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    Ok(Some(format!("its bin/{name} looks for {library} in {searched}, not in the directory itself")))
+}
+
 /// `(2, 28)` of `2.28`.
 pub(super) fn numbers(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.split('.');
