@@ -97,6 +97,8 @@ pub enum Error {
     NoUv { what: String },
     #[error("the uv that UV names, {}, does not run", redact(&path.display().to_string()))]
     NamedUv { path: PathBuf },
+    #[error("{version} at {} is too old: {oldest} or newer is required", redact(&path.display().to_string()))]
+    OldUv { path: PathBuf, version: String, oldest: String },
     #[error("{}, line {line}: {reason}", path.display())]
     UvSettings { path: PathBuf, line: usize, reason: String },
     #[error("cannot run {}", program.display())]
@@ -325,6 +327,9 @@ impl Explain for Error {
             Self::UvSettings { .. } => {
                 "correct it: uv refuses it too; UV_NO_CONFIG=1 ignores all settings of uv".to_owned()
             }
+            Self::OldUv { .. } => "upgrade it, for example with `pip install --upgrade uv` in its virtualenv, or set UV to the path \
+                of a newer uv"
+                .to_owned(),
             Self::NamedUv { .. } => {
                 "set UV to the path of a uv, or unset it to use the uv on PATH".to_owned()
             }
@@ -429,13 +434,13 @@ impl Explain for Error {
     }
 }
 
-/// For a path in the directory of temporary files, which a variable names.
+/// For a directory of temporary files that a variable names, and for paths below one that does not exist.
 fn temporary_hint(path: &Path) -> Option<String> {
-    let named = std::env::var_os("TMPDIR").filter(|directory| path.starts_with(directory))?;
-    Some(format!(
-        "TMPDIR names {}: set it to a directory that exists and can be written to",
-        Path::new(&named).display()
-    ))
+    let named = std::env::var_os("TMPDIR").map(PathBuf::from)?;
+    if path != named && (named.is_dir() || !path.starts_with(&named)) {
+        return None;
+    }
+    Some(format!("TMPDIR names {}: set it to a directory that exists and can be written to", named.display()))
 }
 
 /// What to change where uv says that a version wants another Python than the lowest that is packed for.

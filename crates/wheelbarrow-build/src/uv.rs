@@ -139,6 +139,15 @@ fn named() -> Option<PathBuf> {
 const MODULE: &str = "import sys; sys.path[:] = [path for path in sys.path if path]; \
                       import runpy; runpy.run_module('uv', run_name='__main__', alter_sys=True)";
 
+/// The first uv that writes a pylock.toml, by `pip compile` and by `export`.
+const OLDEST: [u32; 3] = [0, 6, 15];
+
+/// Of `uv 0.5.31`; a version in another form is accepted.
+fn is_too_old(version: &str) -> bool {
+    let numbers = version.strip_prefix("uv ").unwrap_or_default().split('.').map(|part| part.parse().ok());
+    numbers.collect::<Option<Vec<u32>>>().is_some_and(|numbers| numbers[..] < OLDEST[..])
+}
+
 /// A uv that runs.
 #[derive(Clone, Debug)]
 pub struct Uv {
@@ -151,9 +160,14 @@ impl Uv {
     /// `$UV`, else `uv` on PATH, else the `uv` beside this program (a wheel of it brings one), else `python3 -m uv`. A `$UV` that
     /// does not run has no other in its place.
     pub fn find() -> Option<Self> {
+        Self::find_with_version().map(|(uv, _)| uv)
+    }
+
+    fn find_with_version() -> Option<(Self, String)> {
         let plain = |program: PathBuf| Self { program, before: Vec::new() };
+        let answer = |uv: Self| uv.version().map(|version| (uv, version));
         if let Some(named) = named() {
-            return Some(plain(named)).filter(Self::answers);
+            return answer(plain(named));
         }
         let modules = ["python3", "python"]
             .into_iter()
@@ -164,19 +178,29 @@ impl Uv {
             .map(plain)
             .chain(beside_this_program().map(plain))
             .chain(modules)
-            .find(Self::answers)
+            .find_map(answer)
     }
 
     /// The same, or an error that says for what it is needed: `requirements.txt is not a lock`.
     pub(crate) fn needed(what: impl FnOnce() -> String) -> Result<Self> {
-        Self::find().ok_or_else(|| match named() {
-            Some(path) => Error::NamedUv { path },
-            None => Error::NoUv { what: what() },
-        })
+        match (Self::find_with_version(), named()) {
+            (Some((uv, version)), _) if is_too_old(&version) => Err(Error::OldUv {
+                path: uv.program,
+                version,
+                oldest: OLDEST.map(|part| part.to_string()).join("."),
+            }),
+            (Some((uv, _)), _) => Ok(uv),
+            (None, Some(path)) => Err(Error::NamedUv { path }),
+            (None, None) => Err(Error::NoUv { what: what() }),
+        }
     }
 
-    fn answers(&self) -> bool {
-        self.command().arg("--version").output().is_ok_and(|output| output.status.success())
+    /// `uv 0.13.9`, or nothing if it does not run.
+    fn version(&self) -> Option<String> {
+        let output =
+            self.command().arg("--version").output().ok().filter(|output| output.status.success())?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Some(text.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
     }
 
     pub fn program(&self) -> &Path {
@@ -298,6 +322,13 @@ mod tests {
     fn places_are_printed_as_urls() {
         assert_eq!(quoted("/a,b#c d"), "file:///a%2Cb%23c%20d");
         assert_eq!(quoted("https://h/a,b"), "https://h/a,b");
+    }
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        assert!(is_too_old("uv 0.5.31") && is_too_old("uv 0.6.14") && is_too_old("uv 0.6"));
+        assert!(!is_too_old("uv 0.6.15") && !is_too_old("uv 0.13.9") && !is_too_old("uv 1.0.0"));
+        assert!(!is_too_old("") && !is_too_old("uv 0.6.0rc1") && !is_too_old("other 0.1"));
     }
 
     #[test]

@@ -226,7 +226,10 @@ fn pylock(
 
 /// The same error, with why the kept lock is not used.
 fn unfit(request: &LockRequest, kept: &Pylock, error: Error) -> Error {
-    if !matches!(error, Error::NoUv { .. } | Error::NamedUv { .. } | Error::Resolve { .. }) {
+    if !matches!(
+        error,
+        Error::NoUv { .. } | Error::NamedUv { .. } | Error::OldUv { .. } | Error::Resolve { .. }
+    ) {
         return error;
     }
     let wanted = kept.requires_python.as_deref();
