@@ -6,6 +6,7 @@
 //! when the artifact is written.
 
 pub(crate) mod artifact;
+mod env_files;
 mod front_end;
 mod layout;
 mod logins;
@@ -24,6 +25,7 @@ use wheelbarrow_base::{Exit, Explain, SafePath};
 
 use crate::place::shown;
 
+pub use env_files::env_files;
 pub use layout::{RESERVED, directory_name, find_import_path, site_name};
 pub use logins::check_logins;
 pub use walk::{Walk, WalkNotes, WalkRules, walk};

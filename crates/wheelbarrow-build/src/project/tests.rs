@@ -140,7 +140,7 @@ fn some_files_are_never_packed() {
     let (files, notes) = walk_project(place.path(), &[]).unwrap();
     let paths: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths, [".env.example", "manage.py", "site-data.zip"]);
-    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert_eq!(notes.len(), 3, "{notes:?}");
 }
 
 #[test]

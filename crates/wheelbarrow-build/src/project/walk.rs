@@ -19,7 +19,9 @@ use crate::above::{self, IGNORE_FILE};
 
 use super::front_end::{self, NODE_MODULES};
 use super::tracked::tracked_and_ignored;
-use super::{FileContent, ProjectError, ProjectFile, artifact, placeholders, settings, submodules};
+use super::{
+    FileContent, ProjectError, ProjectFile, artifact, env_files, placeholders, settings, submodules,
+};
 
 /// What never travels, whatever the rules of the project say.
 const NEVER: [&str; 13] = [
@@ -173,6 +175,7 @@ pub fn walk(walk: &Walk) -> Result<(Vec<ProjectFile>, WalkNotes), ProjectError> 
     walker.notes.extend(placeholders::pointers(&walker.pointers));
     let is_meant = |path: &str| walker.kept.matched_path_or_any_parents(path, false).is_ignore();
     walker.notes.extend(placeholders::compiled(&walker.found, &is_meant));
+    walker.notes.extend(env_files::notes(&walker.root, &walker.found, &is_meant));
     let mut told = WalkNotes { notes: walker.notes, artifacts: walker.artifacts };
     told.notes.sort_unstable();
     told.artifacts.sort_unstable();

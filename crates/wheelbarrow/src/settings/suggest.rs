@@ -73,6 +73,13 @@ pub(crate) fn text(project: &Path, table: &str) -> Result<String, BuildError> {
         ),
     }
     let dot = if table.is_empty() { String::new() } else { format!("{table}.") };
+    for (path, names) in project::env_files(&real, &files) {
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        let _ = writeln!(
+            text,
+            "# {path} is not packed; on servers its variables belong into environment.json: {names}"
+        );
+    }
     sections(&mut text, &dot, &found, &shared);
     Ok(text)
 }

@@ -38,6 +38,16 @@ fn a_project_is_inspected() {
 }
 
 #[test]
+fn the_variables_of_an_env_file_are_named() {
+    let place =
+        Place::with(&[("requirements.txt", ""), ("a.py", ""), (".env", "export KEY='secret'\nDEBUG=1\n")]);
+    let said = place.run(&["init", "--dry-run"]).all();
+    let comment =
+        "\n# .env is not packed; on servers its variables belong into environment.json: DEBUG, KEY\n";
+    assert!(said.contains(comment) && !said.contains("secret"), "{said}");
+}
+
+#[test]
 fn a_pyproject_gets_a_table() {
     let place = Place::with(&[
         ("pyproject.toml", "[project]\nname = \"site\"\nversion = \"1\"\ndependencies = []"),

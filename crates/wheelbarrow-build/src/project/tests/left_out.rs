@@ -157,3 +157,25 @@ fn what_the_front_end_made_is_named() {
     let (files, _) = walk_project(place.path(), &["!*.css", "!dist/"]).unwrap();
     assert!(!files.iter().any(|file| file.path.contains("node_modules")), "{files:?}");
 }
+
+#[test]
+fn the_variables_of_a_left_out_env_file_are_named() {
+    let site = |rules: &str| {
+        let place = tree(&[
+            (".env", "SECRET_KEY=abc\nDATABASE_URL=\"postgres://a:b@c/d\"\n"),
+            ("backend/.env", "DEBUG=1\n"),
+            ("backend/empty/.env", "A=1\n"),
+            ("backend/empty/a.py", ""),
+            (".wheelbarrowignore", rules),
+        ]);
+        walk_project(place.path(), &[]).unwrap().1
+    };
+    assert_eq!(
+        site(""),
+        [
+            "left out .env: on servers its variables belong into environment.json: DATABASE_URL, SECRET_KEY",
+            "left out backend/.env: on servers its variables belong into environment.json: DEBUG",
+        ]
+    );
+    assert_eq!(site(".env\n"), [""; 0]);
+}
