@@ -25,7 +25,7 @@ use crate::failure::{CommandResult, Refusal, WithContext};
 use crate::installers::{self, INSTALLERS};
 use crate::printer::Printer;
 use crate::progress::Bar;
-use crate::settings::Settings;
+use crate::settings::{Settings, misplaced};
 use crate::text;
 
 #[derive(Args)]
@@ -189,6 +189,7 @@ pub(crate) fn run(arguments: BuildArguments, printer: &Printer) -> CommandResult
     let (dry_run, json) = (arguments.dry_run, arguments.json);
     let project = arguments.project.clone();
     let settings = Settings::load(&project)?;
+    misplaced(&project).iter().for_each(|note| printer.note(note));
     let image = arguments.targets.in_container.clone();
     let options = options(arguments, settings, printer)?;
     #[cfg(target_os = "linux")]

@@ -41,6 +41,13 @@ const ENVIRONMENT: [&str; 3] = ["precedence", "private", "required"];
 /// How alike a suggestion must be (0 to 1, Jaro-Winkler).
 const ALIKE: f64 = 0.8;
 
+/// Tables of Wheelbarrow's settings at the top level of pyproject.toml, where they have no effect.
+pub(super) fn misplaced(text: &str) -> Vec<&'static str> {
+    let document: toml::Table = text.parse().unwrap_or_default();
+    let is_table = |key: &&str| document.get(*key).is_some_and(|value| value.is_table() || value.is_array());
+    ["audit", "build", "environment", "release", "target"].into_iter().filter(is_table).collect()
+}
+
 /// Refuses unknown keys in the table at `place`, going by the text, since only there they have lines.
 pub(super) fn check(path: &Path, text: &str, place: &[&str]) -> Result<(), SettingsError> {
     let document = DeTable::parse(text).map_err(|error| syntax(path, text, &error))?;

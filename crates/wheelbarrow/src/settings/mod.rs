@@ -185,6 +185,17 @@ impl Settings {
     }
 }
 
+/// A note for each table in pyproject.toml that lacks `tool.wheelbarrow.` in its name.
+pub(crate) fn misplaced(project: &Path) -> Vec<String> {
+    let text = read(&project.join(PYPROJECT)).ok().flatten().unwrap_or_default();
+    let note = |table: &str| {
+        format!(
+            "{PYPROJECT} has a table [{table}], which has no effect: settings of Wheelbarrow are in [tool.wheelbarrow.{table}]"
+        )
+    };
+    keys::misplaced(&text).into_iter().map(note).collect()
+}
+
 fn parse_pyproject(path: &Path, text: &str) -> Result<(ProjectTable, Option<Settings>), SettingsError> {
     keys::check(path, text, &["tool", "wheelbarrow"])?;
     let parsed: Pyproject = toml::from_str(text).map_err(|error| syntax(path, text, &error))?;

@@ -103,3 +103,14 @@ fn broken_and_double_settings_are_refused() {
     hint: keep one of them
     ");
 }
+
+#[test]
+fn settings_of_pyproject_without_their_prefix_are_noted() {
+    let text = "[build-system]\nrequires = []\n[release.server]\nkind = 'none'\n[[target]]\ntarget = 'el9'\n";
+    let (place, settings) = load(&[("pyproject.toml", text)]);
+    assert_eq!(settings.unwrap().release, None);
+    insta::assert_snapshot!(misplaced(place.path()).join("\n"), @"
+    pyproject.toml has a table [release], which has no effect: settings of Wheelbarrow are in [tool.wheelbarrow.release]
+    pyproject.toml has a table [target], which has no effect: settings of Wheelbarrow are in [tool.wheelbarrow.target]
+    ");
+}
