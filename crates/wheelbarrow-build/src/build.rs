@@ -393,7 +393,8 @@ fn read_project(options: &BuildOptions) -> Result<SiteFiles, BuildError> {
         static_directories,
         notes,
     };
-    let notes = code.check_logins(&inputs)?;
+    let mut notes = code.check_logins(&inputs)?;
+    notes.extend(project::check_commands(options.release.as_ref(), &code.files, &code.import_path));
     code.notes.notes.extend(notes);
     Ok(code)
 }

@@ -6,6 +6,7 @@
 //! when the artifact is written.
 
 pub(crate) mod artifact;
+mod commands;
 mod env_files;
 mod front_end;
 mod layout;
@@ -25,6 +26,7 @@ use wheelbarrow_base::{Exit, Explain, SafePath};
 
 use crate::place::shown;
 
+pub use commands::check_commands;
 pub use env_files::env_files;
 pub use layout::{RESERVED, directory_name, find_import_path, site_name};
 pub use logins::check_logins;

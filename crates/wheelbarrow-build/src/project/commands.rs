@@ -1,0 +1,129 @@
+//! Commands of the settings that cannot be meant so: the words of one command as a list of commands, and scripts that the
+//! site does not have.
+
+use wheelbarrow_artifact::release::{Hook, ReleaseSettings, Words};
+
+use super::{FileContent, ProjectFile};
+
+/// Programs that do nothing for a site without an argument.
+const NEVER_ALONE: [&str; 7] = ["alembic", "bash", "django-admin", "flask", "python", "python3", "sh"];
+const INTERPRETERS: [&str; 4] = ["bash", "python", "python3", "sh"];
+
+/// Notes about `prepare` and the hooks. The commands run in `import_path`, a directory of `files`.
+pub fn check_commands(
+    release: Option<&ReleaseSettings>,
+    files: &[ProjectFile],
+    import_path: &str,
+) -> Vec<String> {
+    let Some(release) = release else { return Vec::new() };
+    let shared = release.shared.as_deref().unwrap_or_default();
+    let mut notes = Vec::new();
+    for (key, commands) in lists(release) {
+        if is_split(&commands) {
+            let words: Vec<&String> = commands.iter().flat_map(|command| command.as_slice()).collect();
+            notes.push(format!(
+                "`{key}` is a list of {} commands that looks like one command, which is a list in the list: `{key} = [{words:?}]`",
+                commands.len()
+            ));
+            continue;
+        }
+        for script in commands.iter().filter_map(|command| script(command)) {
+            let Some(path) = below(import_path, script) else { continue };
+            let is_there = |file: &ProjectFile| {
+                let is_link = matches!(file.content, FileContent::Link { .. });
+                file.path == path
+                    || file.path.starts_with(&format!("{path}/"))
+                    || (is_link && path.starts_with(&format!("{}/", file.path)))
+            };
+            let is_shared = shared.iter().any(|shared| path.starts_with(shared.as_str()));
+            if !is_shared && !files.iter().any(is_there) {
+                notes.push(format!("`{key}` runs {script}, and the artifact has no {path}"));
+            }
+        }
+    }
+    notes
+}
+
+fn lists(release: &ReleaseSettings) -> Vec<(&'static str, Vec<&Words>)> {
+    let hooks = &release.hooks;
+    vec![
+        ("prepare", release.prepare.iter().flatten().collect()),
+        ("before_migrate", words(hooks.before_migrate.as_deref())),
+        ("after_switch", words(hooks.after_switch.as_deref())),
+        ("on_failure", words(hooks.on_failure.as_deref())),
+        ("after_rollback", words(hooks.after_rollback.as_deref())),
+    ]
+}
+
+fn words(hooks: Option<&[Hook]>) -> Vec<&Words> {
+    hooks.unwrap_or_default().iter().map(|hook| &hook.run).collect()
+}
+
+fn is_split(commands: &[&Words]) -> bool {
+    let is_part = |command: &&Words| {
+        let program = command.program();
+        program.starts_with('-') || (command.arguments().is_empty() && NEVER_ALONE.contains(&program))
+    };
+    commands.len() > 1 && commands.iter().any(is_part)
+}
+
+/// The file of the site that a command runs: its program, or the script of an interpreter.
+fn script(command: &Words) -> Option<&str> {
+    let script = match INTERPRETERS.contains(&command.program()) {
+        true => command.arguments().first().filter(|word| !word.starts_with('-'))?,
+        false => Some(command.program()).filter(|program| program.contains('/'))?,
+    };
+    (!script.starts_with('/')).then_some(script)
+}
+
+/// The path in the project; none if it leads out of it.
+fn below(import_path: &str, script: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in import_path.split('/').chain(script.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use wheelbarrow_testing::site::settings;
+
+    use super::*;
+
+    fn notes(text: &str) -> String {
+        let content = FileContent::File { size: 0, executable: false };
+        let files = ["src/manage.py", "ops/dump.sh"].map(|path| ProjectFile {
+            path: path.to_owned(),
+            source: path.into(),
+            content: content.clone(),
+        });
+        check_commands(Some(&settings(text)), &files, "src").join("\n")
+    }
+
+    #[test]
+    fn the_words_of_one_command_are_no_list_of_commands() {
+        insta::assert_snapshot!(notes("prepare = ['django-admin', 'migrate', '--noinput']"), @r#"`prepare` is a list of 3 commands that looks like one command, which is a list in the list: `prepare = [["django-admin", "migrate", "--noinput"]]`"#);
+        insta::assert_snapshot!(notes("[hooks]\nafter_switch = ['sh', '-c', 'echo a']"), @r#"`after_switch` is a list of 3 commands that looks like one command, which is a list in the list: `after_switch = [["sh", "-c", "echo", "a"]]`"#);
+        assert_eq!(
+            notes(
+                "prepare = ['django-admin migrate', ['sh', '-c', 'x'], 'true']\n[hooks]\non_failure = 'sh'"
+            ),
+            ""
+        );
+    }
+
+    #[test]
+    fn a_script_that_the_site_does_not_have_is_named() {
+        insta::assert_snapshot!(notes("prepare = ['sh ops/dump.sh']\n[hooks]\nafter_switch = [{ run = 'python ops/smoke.py', required = true }]"), @"
+        `prepare` runs ops/dump.sh, and the artifact has no src/ops/dump.sh
+        `after_switch` runs ops/smoke.py, and the artifact has no src/ops/smoke.py
+        ");
+        let fine = "['sh ../ops/dump.sh', 'python manage.py x', './manage.py', 'python -m a', 'sh /opt/a', '../../a', 'python media/x']";
+        assert_eq!(notes(&format!("shared = ['src/media']\nprepare = {fine}")), "");
+    }
+}
