@@ -42,3 +42,4 @@ pub use build_error::BuildError;
 pub use build_options::BuildOptions;
 pub use collect::{BuildEnvironment, CollectRequest};
 pub use error::{Error, Result, UnfitLock};
+pub use stoppable::end_descendants_with_this_process;

@@ -45,20 +45,41 @@ fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// Kills a process and its descendants, as far as the system names them. A process group would do, but then Ctrl-C would not
-/// reach them.
+/// From now on a signal that ends this process ends all that it has started too, such as uv and its compilers.
+pub fn end_descendants_with_this_process() {
+    wheelbarrow_base::watch_signals();
+    spawn(|| {
+        while wheelbarrow_base::stopped_by().is_none() {
+            sleep(STEP);
+        }
+        signal_all(&descendants(std::process::id()), Signal::TERM);
+        std::process::exit(i32::from(wheelbarrow_base::exit_code_of_stop()));
+    });
+}
+
+/// Kills a process and its descendants. A process group would do, but then Ctrl-C would not reach them.
 fn kill_all(process: u32) {
-    let mut processes = vec![process];
-    let mut next = 0;
-    while let Some(process) = processes.get(next) {
-        processes.extend(children(*process));
-        next += 1;
-    }
+    let descendants = descendants(process);
+    signal_all(&[&[process], &descendants[..]].concat(), Signal::KILL);
+}
+
+fn signal_all(processes: &[u32], signal: Signal) {
     for process in processes {
-        if let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::KILL);
+        if let Some(pid) = i32::try_from(*process).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
         }
     }
+}
+
+/// As far as the system names them; a process comes before what it has started.
+fn descendants(process: u32) -> Vec<u32> {
+    let mut found = children(process);
+    let mut next = 0;
+    while let Some(process) = found.get(next) {
+        found.extend(children(*process));
+        next += 1;
+    }
+    found
 }
 
 /// Of all its threads (proc_pid_task_children(5)).

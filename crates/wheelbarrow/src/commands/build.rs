@@ -186,6 +186,7 @@ struct IndexArguments {
 }
 
 pub(crate) fn run(arguments: BuildArguments, printer: &Printer) -> CommandResult<()> {
+    wheelbarrow_build::end_descendants_with_this_process();
     let (dry_run, json) = (arguments.dry_run, arguments.json);
     let project = arguments.project.clone();
     let settings = Settings::load(&project)?;
