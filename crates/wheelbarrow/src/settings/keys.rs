@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::error::{SettingsError, line, syntax};
+use super::error::{SettingsError, line, suggestion, syntax};
 use super::shape;
 
 pub(super) const TOP: [&str; 23] = [
@@ -37,9 +37,6 @@ const AUDIT: [&str; 1] = ["allow"];
 const BUILD: [&str; 5] = ["collectstatic", "container", "container-engine", "environment", "packages"];
 const TARGET: [&str; 4] = ["container", "libraries", "packages", "target"];
 const ENVIRONMENT: [&str; 3] = ["precedence", "private", "required"];
-
-/// How alike a suggestion must be (0 to 1, Jaro-Winkler).
-const ALIKE: f64 = 0.8;
 
 /// Tables of Wheelbarrow's settings at the top level of pyproject.toml, where they have no effect.
 pub(super) fn misplaced(text: &str) -> Vec<&'static str> {
@@ -91,17 +88,6 @@ fn check_table(
         line: line(text, first.span().start),
         key: format!("{prefix}{key}"),
         suggestion: suggestion(key, known).map(|name| format!("{prefix}{name}")),
-        known: &TOP,
+        known: known.iter().map(|name| (*name).to_owned()).collect(),
     })
-}
-
-fn suggestion<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    let key = key.to_lowercase().replace('_', "-");
-    // `extra-static` is a flag's other name.
-    if let Some(name) = known.iter().find(|name| key.ends_with(&format!("-{name}"))) {
-        return Some(name);
-    }
-    let scored = known.iter().map(|name| (strsim::jaro_winkler(&key, name), *name));
-    let best = scored.max_by(|left, right| left.0.total_cmp(&right.0))?;
-    (best.0 >= ALIKE).then_some(best.1)
 }

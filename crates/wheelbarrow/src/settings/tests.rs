@@ -105,6 +105,24 @@ fn broken_and_double_settings_are_refused() {
 }
 
 #[test]
+fn unknown_keys_of_tables_are_refused_with_the_keys_of_the_table() {
+    insta::assert_snapshot!(refusal(&[("wheelbarrow.toml", "[release]\nonwer = 'x'\n")]), @"
+    PROJECT/wheelbarrow.toml, line 2: unknown setting `onwer`
+    hint: did you mean `owner`?
+    ");
+    insta::assert_snapshot!(refusal(&[("wheelbarrow.toml", "[release]\npass_enviroment = []\n")]), @"
+    PROJECT/wheelbarrow.toml, line 2: unknown setting `pass_enviroment`
+    hint: did you mean `pass_environment`?
+    ");
+    let message = refusal(&[("wheelbarrow.toml", "[release]\nzzz = 1\n")]);
+    assert!(message.contains("hint: the settings are: ") && !message.contains('-'), "{message}");
+    insta::assert_snapshot!(refusal(&[("wheelbarrow.toml", "[[target]]\nzzz = 'debian-12'\n")]), @"
+    PROJECT/wheelbarrow.toml, line 2: unknown setting `target.zzz`
+    hint: the keys of [target] are: container, libraries, packages, target
+    ");
+}
+
+#[test]
 fn settings_of_pyproject_without_their_prefix_are_noted() {
     let text = "[build-system]\nrequires = []\n[release.server]\nkind = 'none'\n[[target]]\ntarget = 'el9'\n";
     let (place, settings) = load(&[("pyproject.toml", text)]);
