@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::interpreter::ProbeError;
-use wheelbarrow_base::{Exit, Explain, FsError};
+use wheelbarrow_base::{Exit, Explain, FsError, shell_word};
 use wheelbarrow_http::{HttpError, redact};
 
 use crate::failed_build::build_hint;
@@ -48,7 +48,7 @@ pub enum Error {
     NoTarget,
 
     #[error("no file in {} names the dependencies of the project", shown(project))]
-    NoInputs { project: PathBuf },
+    NoInputs { project: PathBuf, below: Option<PathBuf> },
     #[error("the build would use {}, which another user may have made", path.display())]
     Above { path: PathBuf },
     #[error("{} has several input files: {}", shown(project), candidates.join(", "))]
@@ -304,10 +304,19 @@ impl Explain for Error {
             Self::PythonSpec { .. } => {
                 "give a version, `--python 3.12`, or a path, `--python /usr/bin/python3.12`".to_owned()
             }
+            Self::Run { program, .. } if program.ends_with("django-admin") => {
+                "add Django to the requirements, or remove `collectstatic` from [build]".to_owned()
+            }
+            Self::Io { action: "make the cache", .. } => {
+                "`--cache-dir DIR` or the variable WHEELBARROW_CACHE_DIR names another directory".to_owned()
+            }
             Self::Io { path, .. } => return temporary_hint(path),
             Self::Target(error) => error.hint(),
             Self::NoTarget => {
                 "name the system of the servers, such as `--target debian-12`; `wheelbarrow targets` lists them".to_owned()
+            }
+            Self::NoInputs { below: Some(below), .. } => {
+                format!("{} has such a file: `wheelbarrow build {}`", below.display(), shell_word(&below.to_string_lossy()))
             }
             Self::NoInputs { .. } => {
                 "add a requirements.txt, pylock.toml, uv.lock or pyproject.toml, or name one with -r FILE or --lock FILE".to_owned()
@@ -459,4 +468,19 @@ fn wrong_python_hint(stderr: &str) -> Option<String> {
         "the requirements must support every target Python: name another Python, {flag}, or allow versions of the package \
          that support the lowest one; requires-python in pyproject.toml limits the Pythons of uv.lock"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_and_a_program_that_are_not_there_have_hints() {
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let hint = Error::io("make the cache", Path::new("/x"))(missing()).hint().unwrap();
+        assert!(hint.starts_with("`--cache-dir DIR` "), "{hint}");
+        let hint = Error::Run { program: "django-admin".into(), source: missing() }.hint().unwrap();
+        assert!(hint.starts_with("add Django to the requirements"), "{hint}");
+        assert_eq!(Error::io("make", Path::new("/x"))(missing()).hint(), None);
+    }
 }

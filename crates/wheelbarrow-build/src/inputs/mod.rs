@@ -81,9 +81,9 @@ impl Inputs {
         match candidates.as_slice() {
             [] => match SETUP.iter().find_map(|name| file(name)) {
                 Some(setup) => Ok(Self::Project(setup)),
-                None => Err(file("Pipfile")
-                    .and_then(|path| kind::refusal(&path))
-                    .unwrap_or_else(|| Error::NoInputs { project: project.to_path_buf() })),
+                None => Err(file("Pipfile").and_then(|path| kind::refusal(&path)).unwrap_or_else(|| {
+                    Error::NoInputs { project: project.to_path_buf(), below: below(project) }
+                })),
             },
             [only] if !only.contains("dev") && !only.contains("test") => {
                 Ok(Self::Requirements(vec![project.join(only)]))
@@ -216,6 +216,17 @@ pub(crate) fn is_same_file(one: &Path, other: &Path) -> bool {
     found(one).is_some_and(|one| Some(one) == found(other))
 }
 
+/// A directory of the project that has dependencies as the top of a project has them.
+fn below(project: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(project).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_project = |path: &PathBuf| {
+        let others = ["doc", "docs", "test", "tests"];
+        !others.iter().any(|name| path.ends_with(name))
+            && REQUIREMENTS.iter().chain(&["uv.lock"]).any(|name| path.join(name).is_file())
+    };
+    entries.filter(is_project).min()
+}
+
 /// Requirements files under names that say nothing of production, relative to the project, ordered.
 fn candidates(project: &Path) -> Vec<String> {
     let mut found = Vec::new();
@@ -286,6 +297,9 @@ mod tests {
         let Error::AmbiguousInputs { candidates, .. } = error else { panic!("{error}") };
         assert_eq!(candidates, ["requirements/web.txt", "requirements/worker.txt"]);
         assert!(matches!(found(&[("manage.py", "")]), Err(Error::NoInputs { .. })));
+        let below = found(&[("docs/requirements.txt", ""), ("web/requirements/base.txt", ""), ("a/b", "")]);
+        let hint = below.unwrap_err().hint().unwrap();
+        assert!(hint.ends_with("/web`") && hint.contains("has such a file: `wheelbarrow build "), "{hint}");
         assert!(matches!(found(&[("requirements-dev.txt", "")]), Err(Error::AmbiguousInputs { .. })));
     }
 

@@ -76,6 +76,8 @@ pub fn check_shared(shared: &[String], files: &[ProjectFile]) -> Result<(), Proj
 pub enum ProjectError {
     #[error("the directory {} cannot be used", path.display())]
     Root { path: PathBuf, source: io::Error },
+    #[error("the directory {} does not exist", path.display())]
+    NoDirectory { path: PathBuf },
     #[error("{} is not a directory", path.display())]
     NotDirectory { path: PathBuf },
     #[error("cannot read {}", path.display())]
@@ -167,6 +169,7 @@ impl Explain for ProjectError {
             Self::SeveralManage { .. } | Self::ImportPath { .. } => {
                 "`import-path = \"DIRECTORY\"` (or --import-path) names the directory that goes on sys.path"
             }
+            Self::NoDirectory { .. } => "give the directory of the project: `wheelbarrow build DIR`",
             Self::Empty { .. } => {
                 "run it in the directory of the project, or name that: `wheelbarrow build DIR`. If there are files, \
                 .gitignore, .wheelbarrowignore or `exclude` leave all of them out"

@@ -1,7 +1,7 @@
 //! Walks a directory and leaves files out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -149,7 +149,10 @@ struct Walker<'a> {
 
 /// Everything that travels, ordered by the bytes of the paths, and notes about what a person may have expected to.
 pub fn walk(walk: &Walk) -> Result<(Vec<ProjectFile>, WalkNotes), ProjectError> {
-    let root_error = |source| ProjectError::Root { path: walk.root.clone(), source };
+    let root_error = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => ProjectError::NoDirectory { path: walk.root.clone() },
+        _ => ProjectError::Root { path: walk.root.clone(), source },
+    };
     let root = fs::canonicalize(&walk.root).map_err(root_error)?;
     if !root.is_dir() {
         return Err(ProjectError::NotDirectory { path: walk.root.clone() });

@@ -89,8 +89,8 @@ fn a_project_is_named_in_full() {
 fn a_project_that_is_not_there() {
     insta::assert_snapshot!(Place::with(&[]).run(&["build", "nowhere"]).all(), @"
     exit code: 8
-    error: the directory nowhere cannot be used
-      Caused by: failed to canonicalize path `nowhere`: No such file or directory (os error 2)
+    error: the directory nowhere does not exist
+    hint: give the directory of the project: `wheelbarrow build DIR`
     docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");
 }
