@@ -21,7 +21,7 @@ if IS_INTERRUPTIBLE:
 PROLOGUE = "Install this site: its code and a fresh virtualenv with every dependency, without a network."
 USAGE = """\
 %(prog)s -d DEST [options]
-       %(prog)s COMMAND ...          deploy, rollback, status, ...; COMMAND --help says more"""
+       %(prog)s COMMAND ...          one of the commands below; COMMAND --help says more"""
 EPILOGUE = """\
 The site will run on the Python that runs this file. Installation is atomic: DEST is complete or absent.
 environment.json in DEST stays as it is.
@@ -34,11 +34,14 @@ examples:
   %(prog)s --probe                          print the `--target` that fits this machine
   /srv/site/venv/bin/python manage.py check      use what was installed
   %(prog)s deploy --root /srv/site          make a release: check, switch, probe; roll back if it fails
-  %(prog)s deploy --help                    help of deploy; the same for rollback, status, list, prune, ...
+
+commands: %(commands)s
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 this file is broken, 4 it does not fit this Python or system,
 5 the destination is refused, 6 no space, 17 the host requires a signature
 """
+# Commands of the program that builds.
+BUILDING = ("audit", "build", "cache", "diff", "init", "inspect", "install", "sbom", "sign", "targets", "thin")
 # The commands on releases, which the standalone binary has. Made from wheelbarrow-commands.
 COMMANDS = (
     "deploy activate check migrate rollback list find status history prune remove rescue pin unpin singletons "
@@ -293,7 +296,7 @@ def parse(artifact):
         prog=name,
         usage=USAGE,
         description=PROLOGUE,
-        epilog=EPILOGUE % {"prog": name},
+        epilog=EPILOGUE % {"prog": name, "commands": "\n  ".join(map(", ".join, (COMMANDS[:11], COMMANDS[11:])))},
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -303,6 +306,8 @@ def parse(artifact):
         sys.exit(2)
 
     parser.error = refuse
+    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        refuse("unrecognized subcommand '%s'\nhint: %s" % (sys.argv[1], command_hint(sys.argv[1])))
     parser.add_argument("-d", "--destination", metavar="DEST", help="directory to install to; its parent must exist")
     parser.add_argument("--replace", action="store_true", help="exchange the install in DEST for this one, in one step")
     parser.add_argument(
@@ -344,6 +349,16 @@ def parse(artifact):
     if not options.destination and not options.probe:
         refuse("no destination: name one with -d DEST, or a command, such as `deploy --root ROOT`")
     return options
+
+
+def command_hint(word):
+    """What may have been meant."""
+    if word in BUILDING:
+        return "`wheelbarrow %s` is a command of the program that builds, not of an artifact" % word
+    from difflib import get_close_matches
+
+    alike = get_close_matches(word, COMMANDS, 1)
+    return "did you mean `%s`?" % alike[0] if alike else "the commands are: %s" % ", ".join(COMMANDS)
 
 
 def print_version(artifact):

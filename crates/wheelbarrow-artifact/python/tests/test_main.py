@@ -224,6 +224,20 @@ class Door(Case):
         self.assertEqual(self.start("--version"), (0, "mysite 1.0 (tests 0)\n", ""))
         self.assertEqual(run(["sh", "-c", '"$0" "$1" --help | head -1 >/dev/null', sys.executable, self.zip]).err, "")
 
+    def test_words_that_are_no_commands(self):
+        self.make()
+        for word, hint in [
+            ("depoly", "did you mean `deploy`?"),
+            ("build", "`wheelbarrow build` is a command of the program that builds, not of an artifact"),
+            ("qqqq", "the commands are: deploy, activate, "),
+        ]:
+            result = self.start(word, "--root", "x")
+            self.assertEqual((result.code, result.out), (2, ""), result.err)
+            self.assertIn("error: unrecognized subcommand '%s'\nhint: %s" % (word, hint), result.err)
+        told = self.start("--help").out
+        self.assertEqual(told.count("rollback"), 1, told)
+        self.assertIn("\ncommands: deploy, activate, ", told)
+
     def test_hostile_surroundings(self):
         # A read-only file, no HOME, no standard streams, a site named like a module of Python.
         shutil.copytree(self.project, self.root + "/other")
