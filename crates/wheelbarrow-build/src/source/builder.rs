@@ -112,7 +112,14 @@ impl Builder<'_> {
         if let Some(wheel) = self.remembered(own, target)? {
             return Ok(wheel);
         }
-        self.progress.note(&format!("building {} from source for {}", package(chosen), target.describe()));
+        let only_pure = match &place {
+            BuildPlace::Elsewhere(_) => {
+                ", on another system: if it compiles anything, the wheel cannot be used (`--container IMAGE` builds it)"
+            }
+            _ => "",
+        };
+        let what = format!("building {} from source for {}", package(chosen), target.describe());
+        self.progress.note(&format!("{what}{only_pure}"));
         let workspace = self.cache.workspace()?;
         let out = match &place {
             BuildPlace::Here(interpreter) | BuildPlace::Elsewhere(interpreter) => {

@@ -167,6 +167,8 @@ fn a_source_is_built_here_only_for_such_a_system() {
          hint: build it in a container of that system, `--container IMAGE`;"
     );
     assert!(said.err.contains(&expected), "{}", said.err);
+    let note = format!("note: building fast from source for {older}, on another system: ");
+    assert!(said.err.contains(&note), "{}", said.err);
     let none = build(&place, &["--target", "3.99@manylinux_2_36_x86_64"]);
     assert!(none.err.contains("there is no Python 3.99 here to build it with"), "{}", none.err);
 }
