@@ -1,5 +1,5 @@
-//! Commands of the settings that cannot be meant so: the words of one command as a list of commands, and scripts that the
-//! site does not have.
+//! Settings that cannot be meant so: the words of one command as a list of commands, scripts that the site does not have,
+//! and an application with a dot for the colon.
 
 use wheelbarrow_artifact::release::{Hook, ReleaseSettings, Words};
 
@@ -9,7 +9,7 @@ use super::{FileContent, ProjectFile};
 const NEVER_ALONE: [&str; 7] = ["alembic", "bash", "django-admin", "flask", "python", "python3", "sh"];
 const INTERPRETERS: [&str; 4] = ["bash", "python", "python3", "sh"];
 
-/// Notes about `prepare` and the hooks. The commands run in `import_path`, a directory of `files`.
+/// Notes about `application`, `prepare` and the hooks. The commands run in `import_path`, a directory of `files`.
 pub fn check_commands(
     release: Option<&ReleaseSettings>,
     files: &[ProjectFile],
@@ -17,7 +17,8 @@ pub fn check_commands(
 ) -> Vec<String> {
     let Some(release) = release else { return Vec::new() };
     let shared = release.shared.as_deref().unwrap_or_default();
-    let mut notes = Vec::new();
+    let dotted = release.application.as_deref().and_then(|name| dotted(name, files, import_path));
+    let mut notes: Vec<_> = dotted.into_iter().collect();
     for (key, commands) in lists(release) {
         if is_split(&commands) {
             let words: Vec<&String> = commands.iter().flat_map(|command| command.as_slice()).collect();
@@ -42,6 +43,21 @@ pub fn check_commands(
         }
     }
     notes
+}
+
+/// A name without a colon is a module, and the code has the one above it only.
+fn dotted(application: &str, files: &[ProjectFile], import_path: &str) -> Option<String> {
+    let (module, name) = application.rsplit_once('.').filter(|_| !application.contains(':'))?;
+    let is_module = |name: &str| {
+        let path = below(import_path, &name.replace('.', "/")).unwrap_or_default();
+        let inside = format!("{path}/");
+        files.iter().any(|file| file.path == format!("{path}.py") || file.path.starts_with(&inside))
+    };
+    (is_module(module) && !is_module(application)).then(|| {
+        format!(
+            "the code has no module {application}, which `application` names: the form is `{module}:{name}`"
+        )
+    })
 }
 
 fn lists(release: &ReleaseSettings) -> Vec<(&'static str, Vec<&Words>)> {
@@ -115,6 +131,14 @@ mod tests {
             ),
             ""
         );
+    }
+
+    #[test]
+    fn an_application_with_a_dot_for_the_colon_is_noted() {
+        insta::assert_snapshot!(notes("application = 'manage.app'"), @"the code has no module manage.app, which `application` names: the form is `manage:app`");
+        for fine in ["manage", "manage:app", "elsewhere.app", "manage:make('a.b')"] {
+            assert_eq!(notes(&format!("application = \"{fine}\"")), "");
+        }
     }
 
     #[test]
