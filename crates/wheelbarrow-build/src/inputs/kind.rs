@@ -103,14 +103,17 @@ pub(super) fn refusal(path: &Path) -> Option<Error> {
     })
 }
 
-/// The lock of another tool in the same directory, and the command that exports it.
+/// The lock of another tool in the same directory, or a pyproject.toml that only another tool reads, and the command that
+/// exports it.
 fn lock_beside(path: &Path) -> Option<(String, &'static str)> {
-    OTHER_LOCKS.iter().find_map(|name| {
-        match refusal(&Some(path.with_file_name(name)).filter(|it| it.is_file())?) {
-            Some(Error::UnsupportedInput { export, .. }) => Some(((*name).to_owned(), export)),
-            _ => None,
-        }
-    })
+    let export = |name: &str, refused: Option<Error>| match refused {
+        Some(Error::UnsupportedInput { export, .. }) => Some((name.to_owned(), export)),
+        _ => None,
+    };
+    let locks = OTHER_LOCKS
+        .iter()
+        .find_map(|name| export(name, refusal(&Some(path.with_file_name(name)).filter(|it| it.is_file())?)));
+    locks.or_else(|| export(PYPROJECT, has_dependencies(&path.with_file_name(PYPROJECT)).err()))
 }
 
 /// uv reads its lock under one name, with the project beside it.

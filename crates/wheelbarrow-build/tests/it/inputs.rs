@@ -229,6 +229,11 @@ fn an_input_that_does_not_exist_is_named_with_the_lock_beside_it() {
         said.ends_with("poetry export -f requirements.txt -o requirements.txt`, from poetry.lock"),
         "{said}"
     );
+    fs::remove_file(site.project().join("poetry.lock")).unwrap();
+    let poetry = "[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]\nflask = '*'\n";
+    site.write("pyproject.toml", poetry);
+    let said = told(&Inputs::named(&named).unwrap_err(), &site.project());
+    assert!(said.ends_with("`, from pyproject.toml") && said.contains("poetry export"), "{said}");
 }
 
 #[test]
