@@ -94,7 +94,7 @@ pub(crate) struct BuildArguments {
     /// Allow a finding of the audit, and record the reason; may be repeated
     #[arg(long, value_name = "RULE:NAME[=REASON]")]
     allow: Vec<String>,
-    /// Print what would be written, and write nothing
+    /// List the members of the artifact and do not write it; the lock and the cache are written anyway
     #[arg(long)]
     dry_run: bool,
     /// Print the result as JSON
