@@ -65,7 +65,7 @@ impl Pip {
         format!("pip-{}-py3-none-any.whl", self.version)
     }
 
-    fn sha256(&self) -> Sha256 {
+    pub(crate) fn sha256(&self) -> Sha256 {
         Sha256::from_hex(self.sha256).expect("the table holds hashes")
     }
 }

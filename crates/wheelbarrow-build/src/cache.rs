@@ -127,13 +127,17 @@ impl Cache {
 
     /// Copies a regular file into the cache.
     pub fn put(&self, file: &Path) -> Result<CacheEntry> {
+        self.put_open(open_regular(file).map_err(Error::io("copy", file))?, file)
+    }
+
+    /// [`Cache::put`] of an open file. `file` is its name in errors.
+    pub(crate) fn put_open(&self, mut original: std::fs::File, file: &Path) -> Result<CacheEntry> {
         let directory = self.root.join("sha256");
         fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
         let copy = tempfile::Builder::new()
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(&directory)
             .map_err(Error::io("write in", &directory))?;
-        let mut original = open_regular(file).map_err(Error::io("copy", file))?;
         io::copy(&mut original, &mut copy.as_file()).map_err(Error::io("copy", file))?;
         let (sha256, size) = hash_file(copy.path())?;
         let path = self.path(sha256);

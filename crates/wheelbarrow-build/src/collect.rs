@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 use std::mem::discriminant;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -31,7 +30,7 @@ use crate::container::{BuildRoom, BuildRooms, SOURCE_DATE_EPOCH, WORK};
 use crate::pack::{self, Plan};
 use crate::project::ProjectFile;
 use crate::target::BuildTarget;
-use crate::{Error, Result};
+use crate::{Error, Result, untrusted};
 use tree::CollectedTree;
 
 const VARIABLE: &str = "DJANGO_SETTINGS_MODULE";
@@ -104,8 +103,10 @@ enum CollectPlace<'t> {
 struct InstalledSite<'s> {
     job: &'s CollectJob<'s>,
     place: CollectPlace<'s>,
-    /// The scratch directory, as this process sees it.
+    /// The scratch directory, as this process sees it, without links.
     scratch: PathBuf,
+    /// DJANGO_SETTINGS_MODULE, if the environment has none.
+    settings: Option<String>,
 }
 
 impl fmt::Debug for BuildEnvironment {
@@ -120,11 +121,18 @@ pub(crate) fn collect(job: &CollectJob<'_>) -> std::result::Result<Collected, Bu
     let scratch = job.cache.workspace()?;
     let path = fs::canonicalize(scratch.path()).map_err(Error::io("find", scratch.path()))?;
     pack::write(job.plan, &path.join(ARTIFACT), &Silent)?;
-    let site = InstalledSite { job, place, scratch: path };
+    let settings = job.request.settings.clone();
+    let mut site = InstalledSite { job, place, scratch: path, settings };
     site.install()?;
+    if site.settings.is_none() {
+        // Before the code of the site runs, which could put a link in the place of a directory.
+        let code = site.destination().join(&job.project().import_path);
+        site.settings = (job.request.find_settings)(&code);
+    }
     let commands = site.commands();
     let root = site.static_root(&commands).map_err(|error| site.own_error(&commands, error))?;
     let tree = CollectedTree {
+        scratch: &site.scratch,
         site: &site.destination(),
         code: &site.destination().join(&job.project().directory),
         root: &root,
@@ -206,10 +214,15 @@ impl InstalledSite<'_> {
             return Err(Error::CollectInstall { python, last_lines: self.last_lines(&output) });
         }
         let packages = self.destination().join("venv").join(&self.interpreter().site_packages);
-        write(&packages.join("_wheelbarrow_sorted.py"), SORTED.as_bytes(), 0o644)?;
-        write(&packages.join("wheelbarrow-sorted.pth"), b"import _wheelbarrow_sorted\n", 0o644)?;
+        self.write(&packages.join("_wheelbarrow_sorted.py"), SORTED.as_bytes(), 0o644)?;
+        self.write(&packages.join("wheelbarrow-sorted.pth"), b"import _wheelbarrow_sorted\n", 0o644)?;
         let environment = serde_json::to_vec(&self.job.request.environment.0).unwrap_or_default();
-        write(&self.destination().join("environment.json"), &environment, 0o600)
+        self.write(&self.destination().join("environment.json"), &environment, 0o600)
+    }
+
+    fn write(&self, path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+        let created = untrusted::create(&self.scratch, path, mode);
+        created.and_then(|mut file| file.write_all(contents)).map_err(Error::io("write", path))
     }
 
     /// Those of `prepare` that collect static files; Django's own if there are none.
@@ -277,9 +290,7 @@ impl InstalledSite<'_> {
             ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
         ];
         if !request.environment.0.contains_key(VARIABLE) {
-            let code = self.destination().join(&self.job.project().import_path);
-            let module = request.settings.clone().or_else(|| (request.find_settings)(&code));
-            environment.extend(module.map(|module| (VARIABLE, module)));
+            environment.extend(self.settings.clone().map(|module| (VARIABLE, module)));
         }
         let interpreter = self.interpreter();
         environment
@@ -339,14 +350,6 @@ fn settings_of(words: &Words) -> Option<String> {
             None => (word == "--settings").then_some(None),
         })?
         .or_else(|| words.next().cloned())
-}
-
-fn write(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
-    let written = (|| {
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true).mode(mode).open(path)?.write_all(contents)
-    })();
-    written.map_err(Error::io("write", path))
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ mod stoppable;
 pub mod target;
 pub mod thin;
 pub mod this_system;
+mod untrusted;
 pub mod uv;
 
 pub use build::{PreparedBuild, build, prepare};

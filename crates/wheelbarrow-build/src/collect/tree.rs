@@ -20,7 +20,9 @@ const MOST_PLACES: usize = 500_000;
 
 /// STATIC_ROOT of an installed site.
 pub(super) struct CollectedTree<'t> {
-    /// Without links in it, as `code`.
+    /// What the site's code can put no link in the place of. Without links in it.
+    pub(super) scratch: &'t Path,
+    /// Below `scratch`, as `code`.
     pub(super) site: &'t Path,
     pub(super) code: &'t Path,
     /// A safe path below the code.
@@ -43,16 +45,13 @@ struct TreeWalk<'t> {
 impl CollectedTree<'_> {
     /// Removes what the project has there, which is of an earlier run.
     pub(super) fn clear(&self) -> Result<(), BuildError> {
-        let mut path = self.code.to_path_buf();
-        for part in Path::new(self.root).parent().into_iter().flat_map(Path::components) {
-            path.push(part);
-            if path.is_symlink() {
-                let link = path.strip_prefix(self.code).unwrap_or(&path).display();
-                let reason = format!("is {} in the code, which leads through the link {link}", self.root);
-                return Err(Error::StaticRoot { reason }.into());
-            }
-        }
         let full = self.code.join(self.root);
+        let above = full.ancestors().skip(1).take_while(|path| *path != self.scratch);
+        if let Some(link) = above.filter(|path| path.is_symlink()).last() {
+            let link = link.strip_prefix(self.scratch).unwrap_or(link).display();
+            let reason = format!("is {} in the code, which leads through the link {link}", self.root);
+            return Err(Error::StaticRoot { reason }.into());
+        }
         match fs::remove_dir_all(&full) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io("remove", &full)(error).into())
@@ -159,17 +158,18 @@ mod tests {
     }
 
     fn clear(path: &Path, root: &str) -> Result<(), BuildError> {
-        CollectedTree { site: &path.join("site"), code: &path.join("site/code"), root }.clear()
+        let (site, code) = (path.join("site"), path.join("site/code"));
+        CollectedTree { scratch: path, site: &site, code: &code, root }.clear()
     }
 
     fn found(path: &Path) -> Result<Vec<String>, String> {
         let (site, code) = (path.join("site"), path.join("site/code"));
-        let files = CollectedTree { site: &site, code: &code, root: "static" }.files_up_to(5_000).map_err(
-            |error| {
+        let files = CollectedTree { scratch: path, site: &site, code: &code, root: "static" }
+            .files_up_to(5_000)
+            .map_err(|error| {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 format!("{error}: {}", cause.unwrap_or_default())
-            },
-        )?;
+            })?;
         Ok(files.into_iter().map(|file| file.path).collect())
     }
 
@@ -187,6 +187,20 @@ mod tests {
         clear(&path, "static").unwrap();
         assert!(!path.join("site/code/static").is_symlink() && path.join("outside/static/b").exists());
         clear(&path, "absent/static").unwrap();
+        // Code in a container can move the whole site.
+        let kept = [path.join("outside/static/b"), path.join("outside/code/static/b")];
+        fs::create_dir_all(path.join("outside/code/static")).unwrap();
+        fs::write(&kept[1], "x").unwrap();
+        for moved in ["site/code", "site"] {
+            fs::rename(path.join(moved), path.join("old")).unwrap();
+            symlink(path.join("outside"), path.join(moved)).unwrap();
+            let error = clear(&path, "static").unwrap_err();
+            assert!(error.to_string().contains(&format!("the link {moved}")), "{error}");
+            assert!(found(&path).unwrap_err().contains("leads out of the project"));
+            assert!(kept.iter().all(|path| path.exists()));
+            fs::remove_file(path.join(moved)).unwrap();
+            fs::rename(path.join("old"), path.join(moved)).unwrap();
+        }
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::{Error, Result};
 /// Where the directory to work in is mounted. A fixed place, because compilers write it into what they make.
 pub(crate) const WORK: &str = "/wheelbarrow";
 
+/// Where what is given to a build is mounted, to be read.
+pub(crate) const GIVEN: &str = "/wheelbarrow-given";
+
 /// 1980-01-01, the first moment that a zip can tell, in seconds since 1970.
 pub(crate) const SOURCE_DATE_EPOCH: &str = "315532800";
 
@@ -135,14 +138,19 @@ impl BuildRoom {
         })
     }
 
-    /// Runs its Python with `arguments`. `work_directory` is mounted at [`WORK`]; `repository` at its own path, to be read.
+    /// Runs its Python with `arguments`. `work_directory` is mounted at [`WORK`]; to be read, `given` at [`GIVEN`] and `repository`
+    /// at its own path.
     pub(crate) fn python(
         &self,
         work_directory: &Path,
+        given: &Path,
         repository: Option<&Path>,
         arguments: &[&str],
     ) -> Result<Output> {
-        let mut mounts = vec![(work_directory.to_path_buf(), WORK.to_owned())];
+        let mut mounts = vec![
+            (work_directory.to_path_buf(), WORK.to_owned()),
+            (given.to_path_buf(), format!("{GIVEN}:ro")),
+        ];
         mounts.extend(repository.map(|path| (path.to_path_buf(), format!("{}:ro", path.display()))));
         let environment = vec![
             ("HOME", format!("{WORK}/home")),

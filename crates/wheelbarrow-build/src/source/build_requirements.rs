@@ -18,18 +18,18 @@ use crate::{Error, Result};
 
 impl Builder<'_> {
     /// The wheels of `requirements` and of all that these require, for `host`: names and files. `within` are the packages
-    /// that are being built.
+    /// that are being built; no container may write to `workspace`.
     pub(super) fn build_requirements(
         &self,
         requirements: &[String],
         host: &BuildTarget,
-        work_directory: &Path,
+        workspace: &Path,
         within: &[&str],
     ) -> Result<Vec<(String, CacheEntry)>> {
         if requirements.is_empty() {
             return Ok(Vec::new());
         }
-        let lock = self.lock_requirements(requirements, host, work_directory)?;
+        let lock = self.lock_requirements(requirements, host, workspace)?;
         let options = FetchOptions {
             offline: self.index.offline,
             credentials: self.credentials.clone(),
@@ -63,7 +63,7 @@ impl Builder<'_> {
         &self,
         requirements: &[String],
         host: &BuildTarget,
-        work_directory: &Path,
+        workspace: &Path,
     ) -> Result<Lock> {
         let what = || "what the build requires".to_owned();
         // A line of its own could be an option of uv's.
@@ -73,8 +73,7 @@ impl Builder<'_> {
             return Err(Error::Resolve { stderr });
         }
         let uv = Uv::needed(what)?;
-        let (input, output) =
-            (work_directory.join("requires.in"), work_directory.join("pylock.requires.toml"));
+        let (input, output) = (workspace.join("requires.in"), workspace.join("pylock.requires.toml"));
         fs::write(&input, requirements.join("\n") + "\n").map_err(Error::io("write", &input))?;
         // One of an earlier round would be preferred.
         let _ = fs::remove_file(&output);

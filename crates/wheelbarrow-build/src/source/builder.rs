@@ -21,7 +21,7 @@ use crate::select::{ChosenDistribution, DistributionSource};
 use crate::target::{BuildTarget, HAS_TARGETS};
 use crate::uv::IndexOptions;
 use crate::uv::uv_settings::UvSettings;
-use crate::{Error, Result, own, uv};
+use crate::{Error, Result, own, untrusted, uv};
 
 /// Lines of a failed build's log that are shown.
 const LAST_LINES: usize = 25;
@@ -266,6 +266,8 @@ impl Builder<'_> {
             version: version.clone(),
             result: printable_line(&result).into_owned(),
         };
+        // In a container, `out` was made by the build.
+        let work = out.parent().unwrap_or(out);
         let wheels: Vec<PathBuf> = fs::read_dir(out)
             .map_err(Error::io("read", out))?
             .filter_map(|entry| Some(entry.ok()?.path()))
@@ -298,7 +300,12 @@ impl Builder<'_> {
         if let Some(unfit) = target.tags().explain(&filename.tags) {
             return Err(bad(format!("{name}, which does not fit: {unfit}")));
         }
-        Ok(BuiltWheel { entry: self.cache.put(path)?, filename })
+        let wheel = untrusted::open(work, path).map_err(Error::io("copy", path))?;
+        let size = wheel.metadata().map_err(Error::io("copy", path))?.len();
+        if size > self.fetch.longest {
+            return Err(bad(format!("{name}, which has {size} bytes")));
+        }
+        Ok(BuiltWheel { entry: self.cache.put_open(wheel, path)?, filename })
     }
 }
 
@@ -347,14 +354,14 @@ fn subdirectory(chosen: &ChosenDistribution) -> Option<&str> {
     }
 }
 
-/// The one directory in `directory`, as source distributions have it, or itself.
+/// The one directory in `directory`, as source distributions have it, or itself. A link is not followed.
 pub(super) fn only_directory(directory: &Path) -> Result<PathBuf> {
     let entries: Vec<PathBuf> = fs::read_dir(directory)
         .map_err(Error::io("read", directory))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
     Ok(match entries.as_slice() {
-        [only] if only.is_dir() => only.clone(),
+        [only] if only.is_dir() && !only.is_symlink() => only.clone(),
         _ => directory.to_path_buf(),
     })
 }

@@ -3,6 +3,10 @@
 //! The container has no network. The build requirements are resolved and fetched outside of it, with the same
 //! uv, indexes and logins as all other files, and compared with their hashes; the container gets the wheels
 //! as files.
+//!
+//! What runs in there may write to one directory, and can put a link in the place of any file in it. So this
+//! process writes nothing there after the first run: what it gives is in another directory, which the container
+//! can only read. Of the directory that the container may write, it reads regular files without leaving it.
 
 use std::path::{Path, PathBuf};
 
@@ -14,10 +18,13 @@ use super::builder::{Builder, only_directory, package, subdirectory_in};
 use super::repository;
 use crate::bootstrap;
 use crate::cache::CacheEntry;
-use crate::container::{BuildRoom, WORK};
+use crate::container::{BuildRoom, GIVEN, WORK};
 use crate::select::{ChosenDistribution, DistributionSource};
 use crate::target::{BuildTarget, ContainerRequest};
-use crate::{Error, Result};
+use crate::{Error, Result, untrusted};
+
+/// Bytes of a pyproject.toml, and of the answer of `backend.py`.
+const LARGEST: u64 = 16 << 20;
 
 /// `[build-system]` of pyproject.toml (PEP 518), or what stands for it where there is none.
 #[derive(Debug, Deserialize)]
@@ -63,7 +70,14 @@ struct ContainedBuild<'b> {
     chosen: &'b ChosenDistribution,
     target: &'b BuildTarget,
     room: &'b BuildRoom,
-    work_directory: &'b Path,
+    /// No container sees it.
+    workspace: &'b Path,
+    /// In the workspace, at [`WORK`] in the container.
+    work: PathBuf,
+    /// In the workspace, at [`GIVEN`] in the container.
+    given: PathBuf,
+    /// The git repository of the source, if it is elsewhere.
+    repository: Option<PathBuf>,
     within: &'b [&'b str],
 }
 
@@ -75,19 +89,32 @@ impl Builder<'_> {
         archive: Option<&CacheEntry>,
         target: &BuildTarget,
         room: &BuildRoom,
-        work_directory: &Path,
+        workspace: &Path,
         within: &[&str],
     ) -> Result<PathBuf> {
-        let build = ContainedBuild { builder: self, chosen, target, room, work_directory, within };
+        let (work, given) = (workspace.join("work"), workspace.join("given"));
+        let repository = None;
+        let mut build = ContainedBuild {
+            builder: self,
+            chosen,
+            target,
+            room,
+            workspace,
+            work,
+            given,
+            repository,
+            within,
+        };
         build.run(archive)
     }
 }
 
 impl ContainedBuild<'_> {
-    fn run(&self, archive: Option<&CacheEntry>) -> Result<PathBuf> {
+    fn run(&mut self, archive: Option<&CacheEntry>) -> Result<PathBuf> {
+        for directory in [self.work.join("home"), self.given.join("wheels")] {
+            fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
+        }
         self.write("backend.py", wheelbarrow_artifact::python::BACKEND.as_bytes())?;
-        fs::create_dir_all(self.work_directory.join("home"))
-            .map_err(Error::io("make", self.work_directory))?;
         let source = subdirectory_in(self.source(archive)?, self.chosen)?;
         let system = self.build_system(&source)?;
         let mut requires = system.requires.clone();
@@ -95,9 +122,9 @@ impl ContainedBuild<'_> {
         for settled in [false, true] {
             let request = self.request(&source, &system, &requires, settled)?;
             self.write("request.json", &serde_json::to_vec(&request).unwrap_or_default())?;
-            self.python(&["build", &there("request.json")])?;
-            let answer = self.work_directory.join("answer.json");
-            let text = fs::read(&answer).map_err(Error::io("read", &answer))?;
+            self.python(&["build", &given("request.json")])?;
+            let answer = self.work.join("answer.json");
+            let text = untrusted::read(&self.work, &answer, LARGEST).map_err(Error::io("read", &answer))?;
             let answer: BackendAnswer =
                 serde_json::from_slice(&text).map_err(|error| self.bad(&error.to_string()))?;
             if answer.requires.is_empty() {
@@ -105,27 +132,30 @@ impl ContainedBuild<'_> {
             }
             requires.extend(answer.requires);
         }
-        Ok(self.work_directory.join("out"))
+        Ok(self.work.join("out"))
     }
 
     /// The source as a directory below the work directory.
-    fn source(&self, archive: Option<&CacheEntry>) -> Result<PathBuf> {
+    fn source(&mut self, archive: Option<&CacheEntry>) -> Result<PathBuf> {
         let (DistributionSource::Archive { download, .. }, Some(entry)) = (&self.chosen.source, archive)
         else {
-            return self.builder.directory(self.chosen, self.work_directory);
+            let directory = self.builder.directory(self.chosen, &self.work)?;
+            // Later, the container could have put another link there.
+            self.repository = repository::needed(&self.work.join("source"));
+            return Ok(directory);
         };
         let name = download.filename.replace('/', "_");
-        let file = self.work_directory.join(&name);
+        let file = self.given.join(&name);
         fs::copy(&entry.path, &file).map_err(Error::io("copy", &entry.path))?;
-        self.python(&["unpack", &there(&name), &there("source")])?;
-        only_directory(&self.work_directory.join("source"))
+        self.python(&["unpack", &given(&name), &there("source")])?;
+        only_directory(&self.work.join("source"))
     }
 
     /// <https://packaging.python.org/en/latest/specifications/pyproject-toml/#declaring-build-system-dependencies-the-build-system-table>
     fn build_system(&self, source: &Path) -> Result<BuildSystem> {
         let path = source.join("pyproject.toml");
-        let pyproject: Pyproject = match fs::read_to_string(&path) {
-            Ok(text) => toml::from_str(&text).map_err(|error| {
+        let pyproject: Pyproject = match untrusted::read(&self.work, &path, LARGEST) {
+            Ok(text) => toml::from_slice(&text).map_err(|error| {
                 self.bad(&format!("its pyproject.toml: {}", wheelbarrow_http::redact(error.message())))
             })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Pyproject::default(),
@@ -151,7 +181,7 @@ impl ContainedBuild<'_> {
         let nothing = ContainerRequest { image: String::new(), packages: Vec::new() };
         let container = self.target.container.as_ref().unwrap_or(&nothing);
         let host = self.room.system(container);
-        let wheels = self.builder.build_requirements(requires, &host, self.work_directory, &self.inside())?;
+        let wheels = self.builder.build_requirements(requires, &host, self.workspace, &self.inside())?;
         let pip =
             bootstrap::pip_in_cache(&host, self.builder.project, self.builder.cache, self.builder.index)?;
         let mut names = Vec::new();
@@ -160,7 +190,7 @@ impl ContainedBuild<'_> {
         }
         let platform = host.platform().to_string();
         let has_tag = host.tags().iter().any(|tag| tag.platform == platform);
-        let below = source.strip_prefix(self.work_directory).unwrap_or(source);
+        let below = source.strip_prefix(&self.work).unwrap_or(source);
         Ok(BackendRequest {
             source: there(&below.to_string_lossy()),
             virtualenv: there("virtualenv"),
@@ -182,27 +212,24 @@ impl ContainedBuild<'_> {
 
     /// A wheel of the cache where the container sees it; gives its path there.
     fn bring(&self, name: &str, entry: &CacheEntry) -> Result<String> {
-        let directory = self.work_directory.join("wheels");
-        fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
-        let file = directory.join(name);
+        let below = format!("wheels/{name}");
+        let file = self.given.join(&below);
         if !file.exists() {
-            // Not a link: what runs in there may write to it.
             fs::copy(&entry.path, &file).map_err(Error::io("copy", &entry.path))?;
         }
-        Ok(there(&format!("wheels/{name}")))
+        Ok(given(&below))
     }
 
     fn write(&self, name: &str, content: &[u8]) -> Result<()> {
-        let path = self.work_directory.join(name);
+        let path = self.given.join(name);
         fs::write(&path, content).map_err(Error::io("write", &path))
     }
 
     /// Runs `backend.py`; a failure is one of the build.
     fn python(&self, arguments: &[&str]) -> Result<()> {
-        let repository = repository::needed(&self.work_directory.join("source"));
-        let script = there("backend.py");
+        let script = given("backend.py");
         let arguments: Vec<&str> = ["-I", script.as_str()].iter().chain(arguments).copied().collect();
-        let output = self.room.python(self.work_directory, repository.as_deref(), &arguments)?;
+        let output = self.room.python(&self.work, &self.given, self.repository.as_deref(), &arguments)?;
         if output.status.success() {
             return Ok(());
         }
@@ -222,3 +249,11 @@ impl ContainedBuild<'_> {
 fn there(name: &str) -> String {
     format!("{WORK}/{name}")
 }
+
+/// A path of the directory that the container can only read.
+fn given(name: &str) -> String {
+    format!("{GIVEN}/{name}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,12 +25,13 @@ pub(super) fn place(from: &Path, to: &Path) -> Result<PathBuf> {
     Ok(place)
 }
 
-/// The directory outside of `to` that git needs for the copy in there.
+/// The directory outside of `to` that git needs for the copy in there. No other directory is shown to a build.
 pub(super) fn needed(to: &Path) -> Option<PathBuf> {
     let link = to.join(DOT_GIT);
     let repository = fs::canonicalize(&link).ok()?;
     let common = common(&repository)?;
-    (link.is_symlink() || common != repository).then_some(common)
+    let is_outside = link.is_symlink() || common != repository;
+    (is_outside && common.join("objects").is_dir() && common.join("HEAD").exists()).then_some(common)
 }
 
 /// The repository that `from` lies in, unless it is another user's: git would look at the owner of the copy. None that ignores `from`.
