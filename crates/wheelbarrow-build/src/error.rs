@@ -167,6 +167,9 @@ pub enum Error {
     Packages { image: String, packages: String, stderr: String },
     #[error("the build of {package} needs itself: {}", chain.join(" -> "))]
     BuildCycle { package: String, chain: Vec<String> },
+    /// In a container.
+    #[error("cannot build {package}, which requires {requirements} for its build: {reason}")]
+    BuildRequirements { package: String, requirements: String, reason: String },
     #[error("could not build {package} for {target}:\n{}", indented(last_lines))]
     Build {
         package: String,
@@ -235,7 +238,9 @@ impl Error {
             | Self::NoPip { stderr, .. }
             | Self::FetchPython { stderr, .. }
             | Self::StaleLock { stderr, .. } => network::failed_uv(stderr),
-            Self::Build { last_lines, .. } => network::failed_uv(last_lines),
+            Self::Build { last_lines: text, .. } | Self::BuildRequirements { reason: text, .. } => {
+                network::failed_uv(text)
+            }
             Self::Git { reason, .. } => network::failed(reason),
             Self::Packages { stderr, .. } => network::failed(stderr),
             _ => false,
@@ -280,11 +285,15 @@ impl Explain for Error {
             Self::FetchPython { .. } => "without a network, give an archive: `--with-python FILE`, an install_only_stripped one \
                 of python-build-standalone; UV_PYTHON_INSTALL_MIRROR names a mirror, `uv python list` the versions"
                 .to_owned(),
-            Self::Resolve { stderr } if stderr.contains(network::OFFLINE) => {
+            Self::Resolve { stderr: text } | Self::BuildRequirements { reason: text, .. }
+                if text.contains(network::OFFLINE) =>
+            {
                 "run once without --offline, or name a directory that has the files: --find-links DIR".to_owned()
             }
             Self::Relock { error, .. } => return error.hint(),
-            Self::Resolve { .. } | Self::NoPip { .. } | Self::StaleLock { .. } if self.is_of_network() => {
+            Self::Resolve { .. } | Self::NoPip { .. } | Self::StaleLock { .. } | Self::BuildRequirements { .. }
+                if self.is_of_network() =>
+            {
                 "check the network, the login, the proxy variables and SSL_CERT_FILE, then run again".to_owned()
             }
             Self::NoPython { found, .. } => format!(
@@ -430,6 +439,9 @@ impl Explain for Error {
                 build_hint(last_lines, log)
             ),
             Self::Build { last_lines, log, .. } => build_hint(last_lines, log),
+            Self::BuildRequirements { .. } => "no source distribution is built on this machine for a build in a container: name a directory \
+                with a wheel, --find-links DIR; or run the whole build in the container, --in-container IMAGE"
+                .to_owned(),
             Self::NoStandalone { .. } => {
                 "give an install_only_stripped archive of python-build-standalone for the target, or a directory \
                  that one was unpacked to"

@@ -1,10 +1,13 @@
 //! The requirements of a build: uv resolves them for the system of the build, and Wheelbarrow fetches them.
 
 use std::path::Path;
+use std::str::FromStr;
 
 use fs_err as fs;
+use pep508_rs::{Requirement, VerbatimUrl, VersionOrUrl};
 use wheelbarrow_artifact::printable_line;
 use wheelbarrow_base::progress::Silent;
+use wheelbarrow_http::redact;
 
 use super::builder::Builder;
 use crate::cache::CacheEntry;
@@ -29,7 +32,7 @@ impl Builder<'_> {
         if requirements.is_empty() {
             return Ok(Vec::new());
         }
-        let lock = self.lock_requirements(requirements, host, workspace)?;
+        let lock = self.lock_requirements(requirements, host, workspace, within)?;
         let options = FetchOptions {
             offline: self.index.offline,
             credentials: self.credentials.clone(),
@@ -64,20 +67,33 @@ impl Builder<'_> {
         requirements: &[String],
         host: &BuildTarget,
         workspace: &Path,
+        within: &[&str],
     ) -> Result<Lock> {
         let what = || "what the build requires".to_owned();
-        // A line of its own could be an option of uv's.
-        if let Some(wrong) = requirements.iter().find(|requirement| requirement.trim().contains(['\n', '\r']))
-        {
-            let stderr = format!("`{}` is not a requirement", printable_line(wrong));
-            return Err(Error::Resolve { stderr });
+        let refused = |requirement: &str, reason: String| {
+            let package = within.last().copied().unwrap_or_default().to_owned();
+            let requirements = printable_line(&redact(requirement)).into_owned();
+            Error::BuildRequirements { package, requirements, reason }
+        };
+        let mut lines = String::new();
+        for text in requirements {
+            match Requirement::<VerbatimUrl>::from_str(text.trim()) {
+                // Neither an option of uv's nor a path can come of what was read.
+                Err(_) => return Err(refused(text, "that is not a requirement (PEP 508)".to_owned())),
+                Ok(Requirement { version_or_url: Some(VersionOrUrl::Url(_)), .. }) => {
+                    return Err(refused(text, "a URL is compared with no hash".to_owned()));
+                }
+                Ok(requirement) => lines += &format!("{requirement}\n"),
+            }
         }
         let uv = Uv::needed(what)?;
         let (input, output) = (workspace.join("requires.in"), workspace.join("pylock.requires.toml"));
-        fs::write(&input, requirements.join("\n") + "\n").map_err(Error::io("write", &input))?;
+        fs::write(&input, lines).map_err(Error::io("write", &input))?;
         // One of an earlier round would be preferred.
         let _ = fs::remove_file(&output);
-        let mut command = uv.with_indexes(&["pip", "compile", "--universal", "--no-header"], self.index);
+        // uv would run code of a source distribution, and outside of the container, to learn what that requires.
+        let words = ["pip", "compile", "--universal", "--no-header", "--no-build"];
+        let mut command = uv.with_indexes(&words, self.index);
         command.args(["--format", "pylock.toml", "--python-version", &host.python]);
         let narrowed = Narrowed::new(self.project, &[host])?;
         narrowed.point(&mut command);
@@ -86,7 +102,11 @@ impl Builder<'_> {
         let ran = uv::run(&mut command)?;
         if !ran.status.success() {
             uv::hide_logins(self.project, self.index, self.credentials);
-            return Err(Error::Resolve { stderr: uv::stderr_of(&ran) });
+            let stderr = uv::stderr_of(&ran);
+            return Err(refused(
+                &requirements.join(", "),
+                format!("uv could not resolve that with wheels alone:\n{stderr}"),
+            ));
         }
         let text = fs::read_to_string(&output).map_err(Error::io("read", &output))?;
         let broken = |reason| Error::Lock { path: output.clone(), reason };

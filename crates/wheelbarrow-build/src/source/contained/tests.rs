@@ -18,7 +18,7 @@ use crate::cache::Cache;
 use crate::container::BuildRooms;
 use crate::fetch::{Download, FetchOptions, Place};
 use crate::python;
-use crate::uv::IndexOptions;
+use crate::uv::{IndexOptions, Uv};
 
 static PYTHON: LazyLock<BuildTarget> = LazyLock::new(|| python::find_default().unwrap());
 
@@ -79,7 +79,9 @@ impl Scene {
     fn new(code: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(place.path().join(name), text).unwrap();
-        fs::create_dir(place.path().join("outside")).unwrap();
+        for directory in ["outside", "links"] {
+            fs::create_dir(place.path().join(directory)).unwrap();
+        }
         write("outside/kept", "secret = ");
         write(
             "podman",
@@ -98,7 +100,8 @@ impl Scene {
         let mut target = PYTHON.clone();
         target.container = Some(ContainerRequest { image: "some".to_owned(), packages: Vec::new() });
         put_pip(&cache, &target);
-        let index = IndexOptions { offline: true, no_index: true, ..IndexOptions::default() };
+        let find_links = vec![path("links").display().to_string()];
+        let index = IndexOptions { offline: true, no_index: true, find_links, ..IndexOptions::default() };
         let engine = path("podman").display().to_string();
         let builder = Builder {
             cache: &cache,
@@ -186,4 +189,40 @@ fn files_of_a_build_are_neither_waited_for_nor_read_elsewhere() {
         let error = Scene::new(&code).build().unwrap_err().to_string();
         assert!(error.contains(reason), "{code}: {error}");
     }
+}
+
+#[test]
+fn no_code_of_a_build_requirement_runs_outside_of_the_container() {
+    let build = |requirement: &str| {
+        let scene = Scene::new(&format!("if step == 'build': answer(requires=[{requirement:?}])"));
+        let source = scene.place.path().join("b-1");
+        fs::create_dir(&source).unwrap();
+        let ran = scene.place.path().join("outside/ran");
+        let system = "[build-system]\nrequires = []\nbuild-backend = 'c'\nbackend-path = ['.']\n";
+        fs::write(source.join("pyproject.toml"), system).unwrap();
+        fs::write(source.join("c.py"), format!("open({ran:?}, 'w')\n")).unwrap();
+        let mut tar = std::process::Command::new("tar");
+        tar.arg("-czf").arg(scene.place.path().join("links/b-1.tar.gz"));
+        assert!(tar.arg("-C").arg(scene.place.path()).arg("b-1").status().unwrap().success());
+        scene.build().unwrap_err().to_string()
+    };
+    for (requirement, reason) in [
+        ("b @ file:///links/b-1.tar.gz", "a URL is compared with no hash"),
+        ("-e b-1", "that is not a requirement (PEP 508)"),
+        ("--index-url https://example.org", "that is not a requirement (PEP 508)"),
+        ("b\n-e b-1", "that is not a requirement (PEP 508)"),
+        ("./links/b-1.tar.gz", "that is not a requirement (PEP 508)"),
+    ] {
+        let shown = requirement.replace('\n', "\\x0a");
+        let error = format!("cannot build a, which requires {shown} for its build: {reason}");
+        assert_eq!(build(requirement), error);
+    }
+    if Uv::find().is_none() {
+        return println!("skipped: there is no uv");
+    }
+    let error = build("b");
+    assert!(
+        error.contains("which requires b for its build: uv could not resolve that with wheels alone:"),
+        "{error}"
+    );
 }
