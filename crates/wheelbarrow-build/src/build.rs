@@ -66,6 +66,8 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     let interpreters: Vec<_> = targets.iter().map(|target| target.interpreter.clone()).collect();
     progress.note(&format!("dependencies: {}", inputs.describe()));
     let previous = lock::PreviousLock::of(lock_out(options), progress);
+    // Held from here on. A cache of uv may be in it.
+    let cache = Cache::open(options.cache_dir.as_deref())?;
     let lock = lock::resolve(&lock_request(options, inputs, &targets), found, progress)?;
     let own = find_own(options, progress)?;
     let gather_request = GatherRequest {
@@ -77,8 +79,6 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         container_engine: options.container_engine.clone(),
         fetch: FetchOptions::default(),
     };
-    // Held from here on.
-    let cache = Cache::open(options.cache_dir.as_deref())?;
     let gathered = gather(&lock, &gather_request, progress)?;
     let own_missing = own.as_ref().filter(|_| gathered.own.is_none());
     own_missing.and_then(OwnDistribution::missing_entry_points).iter().for_each(|note| progress.note(note));

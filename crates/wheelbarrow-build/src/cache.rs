@@ -24,7 +24,7 @@ mod upkeep;
 use std::fs::Permissions;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -80,6 +80,9 @@ impl Cache {
     /// there is no home, below the directory for temporary files.
     pub fn open(directory: Option<&Path>) -> Result<Self> {
         let root = Self::place(directory);
+        if directory.is_none() && named_root().is_none() {
+            make_private(&root)?;
+        }
         fs::create_dir_all(&root).map_err(Error::io("make the cache", &root))?;
         tag(&root);
         let lock_file =
@@ -211,13 +214,41 @@ impl Cache {
 }
 
 fn default_root() -> PathBuf {
+    named_root().unwrap_or_else(|| {
+        std::env::temp_dir().join(format!("wheelbarrow-{}", rustix::process::getuid().as_raw()))
+    })
+}
+
+/// Makes the directory below that for temporary files, where any user can have made one of its name. A build packs and runs
+/// what is in its cache.
+fn make_private(root: &Path) -> Result<()> {
+    let exposed = |reason: &str| Error::ExposedCache { path: root.to_path_buf(), reason: reason.to_owned() };
+    match std::fs::DirBuilder::new().mode(0o700).create(root) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(Error::io("make the cache", root)(error));
+        }
+        _ => {}
+    }
+    let metadata = fs::symlink_metadata(root).map_err(Error::io("read", root))?;
+    if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(exposed("it is not a directory of this user"));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(exposed("other users may write to it"));
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(reason) = wheelbarrow_base::beneath::exposure_of(root).map_err(Error::io("read", root))? {
+        return Err(exposed(&reason));
+    }
+    Ok(())
+}
+
+/// What a variable names.
+fn named_root() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
     variable("WHEELBARROW_CACHE_DIR")
         .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("wheelbarrow")))
         .or_else(|| Some(variable("HOME")?.join(".cache/wheelbarrow")))
-        .unwrap_or_else(|| {
-            std::env::temp_dir().join(format!("wheelbarrow-{}", rustix::process::getuid().as_raw()))
-        })
 }
 
 fn make_parent(path: &Path) -> Result<()> {
@@ -312,6 +343,33 @@ mod tests {
         drop((cache, second));
         Cache::open(Some(&root)).unwrap();
         assert!(!left.exists());
+    }
+
+    #[test]
+    fn a_cache_that_nobody_named_is_refused_if_another_user_can_write_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("wheelbarrow-1");
+        let refused = || make_private(&root).unwrap_err().to_string();
+        make_private(&root).unwrap();
+        let mode = |mode| fs::set_permissions(&root, Permissions::from_mode(mode)).unwrap();
+        assert_eq!(root.metadata().unwrap().mode() & 0o777, 0o700);
+        make_private(&root).unwrap();
+        for bits in [0o777, 0o1777, 0o720] {
+            mode(bits);
+            assert!(refused().ends_with("is not used, since other users may write to it"), "{bits:o}");
+        }
+        mode(0o700);
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&root, Some(4321), None).unwrap();
+            assert!(refused().ends_with("since it is not a directory of this user"));
+        }
+        fs::rename(&root, directory.path().join("theirs")).unwrap();
+        fs::os::unix::fs::symlink("theirs", &root).unwrap();
+        assert!(refused().ends_with("since it is not a directory of this user"));
+        fs::remove_file(&root).unwrap();
+        // Without the sticky bit, everybody may exchange the directory.
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(make_private(&root).is_err(), cfg!(target_os = "linux"));
     }
 
     #[test]

@@ -136,6 +136,9 @@ pub enum Error {
     #[error("{file} has the wrong hash: expected {}, got {got}", expected.join(" or "))]
     Hash { file: String, expected: Vec<String>, got: String },
 
+    /// The one below the directory for temporary files.
+    #[error("the cache {} is not used, since {reason}", path.display())]
+    ExposedCache { path: PathBuf, reason: String },
     #[error("a build is using the cache {}", path.display())]
     CacheInUse { path: PathBuf },
 
@@ -397,6 +400,9 @@ impl Explain for Error {
             Self::Hash { .. } => "the file is not the one that was locked; if the change is intended, lock again".to_owned(),
             Self::Offline { .. } => "run once without --offline to fill the cache, or put the files into a directory: \
                 --find-links DIR"
+                .to_owned(),
+            Self::ExposedCache { .. } => "set HOME, or name a directory that only you can write to: --cache-dir DIR, or \
+                WHEELBARROW_CACHE_DIR"
                 .to_owned(),
             Self::CacheInUse { .. } => "run the command again after the build".to_owned(),
             Self::Http(error) => return error.hint(),
