@@ -97,7 +97,7 @@ def work(artifact):
             17,
             "this host accepts signed artifacts only (%s), and an artifact cannot verify itself\n"
             "hint: use the wheelbarrow of the host: wheelbarrow install %s -d DEST%s; a standalone binary has no `install`: "
-            "wheelbarrow deploy %s --root ROOT, with --dry-run to check it"
+            "wheelbarrow deploy %s --root ROOT, and wheelbarrow verify to check it"
             % (HOST_SIGNERS, sys.argv[0], " --check" if options.check else "", sys.argv[0]),
         )
     destination = absolute(options.destination)
