@@ -1,5 +1,6 @@
 //! Detects facts about a project from its files: nothing is imported or run.
 
+mod declared;
 mod flask;
 mod load;
 mod settings_modules;
@@ -79,7 +80,8 @@ pub(super) fn detect(files: &[ProjectFile], import_path: &str) -> DetectedSettin
             }
         }
     }
-    match application(&modules, import_path) {
+    let declared = declared::application(files, &modules, import_path);
+    match declared.map_or_else(|| application(&modules, import_path), |declared| Ok(Some(declared))) {
         Ok(application) => found.application = application,
         Err(candidates) => found.candidates = candidates,
     }
@@ -106,6 +108,11 @@ pub(super) fn detect(files: &[ProjectFile], import_path: &str) -> DetectedSettin
         found.prepare.extend(flask::upgrade(modules.all, files, found.application.as_deref(), import_path));
     }
     if !is_django {
+        if let Some((path, other)) = other_than_factory(&modules, import_path, found.application.as_deref()) {
+            facts.remarks.push(format!(
+                "{path} calls the factory with arguments: if servers use that one, application = \"{other}\""
+            ));
+        }
         let folder = load::join(import_path, "instance");
         if flask::has_instance_folder(modules.all) {
             facts.shared.insert(folder);
@@ -193,6 +200,28 @@ fn application(modules: &[PythonModule<'_>], import_path: &str) -> Result<Option
         others = made(&scripts, &APPLICATIONS);
     }
     if others.len() > 1 { Err(others) } else { Ok(others.pop()) }
+}
+
+/// A script at the top that gives the factory arguments, where the factory without any was found: the path, and its application.
+fn other_than_factory(
+    modules: &Modules<'_>,
+    import_path: &str,
+    found: Option<&str>,
+) -> Option<(String, String)> {
+    let (_, factory) = found?.strip_suffix("()")?.split_once(':')?;
+    let call = format!("{factory}(");
+    let top = modules
+        .all
+        .iter()
+        .filter(|module| dotted(module.path, import_path).is_some_and(|name| !name.contains('.')));
+    let mut others = top.filter_map(|module| {
+        let name = USUAL.into_iter().find(|name| {
+            let value = module.lines().find_map(|line| assigned(line, name));
+            value.and_then(|value| value.strip_prefix(&*call)).is_some_and(|rest| !rest.starts_with(')'))
+        })?;
+        Some((module.path.to_owned(), format!("{}:{name}", dotted(module.path, import_path)?)))
+    });
+    others.next()
 }
 
 /// Whether the module defines the function, and it needs no arguments.

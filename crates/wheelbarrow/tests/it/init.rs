@@ -146,6 +146,41 @@ fn the_factory_of_a_package_comes_before_scripts() {
 }
 
 #[test]
+fn the_application_that_servers_are_given_comes_first() {
+    let place = Place::with(&[
+        ("requirements.txt", "flask"),
+        ("shop/__init__.py", "def create_app(config='dev'):\n    return Flask(__name__)\n"),
+        ("serve.py", "from shop import create_app\napp = create_app('production')\n"),
+    ]);
+    let application = || {
+        let text = place.run(&["init", "--dry-run"]).out;
+        let line =
+            text.lines().find(|line| line.starts_with("application = ")).unwrap_or_default().to_owned();
+        (line, text)
+    };
+    let (line, text) = application();
+    assert_eq!(line, "application = \"shop:create_app()\"", "{text}");
+    let remark =
+        "# serve.py calls the factory with arguments: if servers use that one, application = \"serve:app\"";
+    assert!(text.contains(remark), "{text}");
+    for (file, contents, expected) in [
+        (".flaskenv", "FLASK_DEBUG=1\nFLASK_APP=serve.py\n", "serve:app"),
+        (".flaskenv", "export FLASK_APP=\"shop:create_app\"\n", "shop:create_app()"),
+        (
+            "Procfile",
+            "release: flask db upgrade\nweb: gunicorn -w 4 -b :8000 serve:app --log-file -\n",
+            "serve:app",
+        ),
+        ("Procfile", "web: waitress-serve --call shop:create_app\n", "shop:create_app()"),
+        ("Procfile", "web: gunicorn elsewhere:app\n", "shop:create_app()"),
+    ] {
+        place.write(file, contents);
+        let (line, text) = application();
+        assert_eq!(line, format!("application = \"{expected}\""), "{text}");
+    }
+}
+
+#[test]
 fn the_members_of_a_workspace_are_named() {
     let member = "[project]\nname = 'x'\nversion = '1'\n";
     let place = Place::with(&[

@@ -1,0 +1,55 @@
+//! The application that a project gives to its servers: FLASK_APP of `.flaskenv`, and the command `web` of a Procfile.
+
+use fs_err as fs;
+use wheelbarrow_build::project::ProjectFile;
+
+use super::source::PythonModule;
+use super::{FACTORIES, USUAL, assigned, dotted, is_factory};
+
+/// Programs that get an application as an argument.
+const SERVERS: [&str; 6] = ["gunicorn", "uvicorn", "hypercorn", "granian", "daphne", "waitress-serve"];
+
+/// `microblog:app`, if one file declares it and its module is there.
+pub(super) fn application(
+    files: &[ProjectFile],
+    modules: &[PythonModule<'_>],
+    import_path: &str,
+) -> Option<String> {
+    let text = |name: &str| {
+        let file = files.iter().find(|file| file.path == name)?;
+        fs::read_to_string(&file.source).ok()
+    };
+    let of_server = text("Procfile").and_then(|text| {
+        let command = text.lines().find_map(|line| line.strip_prefix("web:"))?.to_owned();
+        let mut words = command.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
+        words.find(|word| SERVERS.contains(&word.rsplit('/').next().unwrap_or(word)))?;
+        words.filter(|word| !word.starts_with('-')).find_map(|word| named(word, modules, import_path))
+    });
+    of_server.or_else(|| {
+        let text = text(".flaskenv")?;
+        let value = text.lines().find_map(|line| {
+            let line = line.trim().strip_prefix("export ").unwrap_or(line.trim());
+            line.strip_prefix("FLASK_APP")?.trim_start().strip_prefix('=')
+        })?;
+        named(value.trim().trim_matches(['"', '\'']), modules, import_path)
+    })
+}
+
+/// What `word`, such as `microblog.py`, `shop.wsgi` or `web:create_app`, names.
+fn named(word: &str, modules: &[PythonModule<'_>], import_path: &str) -> Option<String> {
+    let (path, name) = word.split_once(':').unwrap_or((word, ""));
+    let path = path.strip_suffix(".py").unwrap_or(path).replace('/', ".");
+    let module = modules.iter().find(|module| dotted(module.path, import_path).as_deref() == Some(&*path))?;
+    let own = || {
+        let usual = USUAL.into_iter().find(|name| module.lines().any(|line| assigned(line, name).is_some()));
+        let factory = || FACTORIES.into_iter().find(|name| is_factory(&module.text, name));
+        usual.map(str::to_owned).or_else(|| factory().map(|name| format!("{name}()")))
+    };
+    let name = match name {
+        "" => own()?,
+        // Flask calls what is a function.
+        name if FACTORIES.contains(&name) => format!("{name}()"),
+        name => name.to_owned(),
+    };
+    Some(format!("{path}:{name}"))
+}
