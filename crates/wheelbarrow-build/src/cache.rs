@@ -11,6 +11,7 @@
 //! ROOT/interpreters/HEX/            a standalone Python as it is bundled (`bundled`)
 //! ROOT/pythons                      those that uv has fetched
 //! ROOT/logs/NAME-VERSION-PYTHON.log of builds
+//! ROOT/lock                         a file lock: shared, or of who prunes
 //! ROOT/uv                           uv's own, where its usual place cannot be written to
 //! ```
 //!
@@ -23,17 +24,15 @@ mod upkeep;
 
 use std::fs::Permissions;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
-use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
-use wheelbarrow_base::{Sha256, open_regular};
+use wheelbarrow_base::{Lock, Sha256, open_regular};
 use wheelbarrow_http::PartialFile;
 
 use crate::{Error, Result};
@@ -48,6 +47,9 @@ pub(crate) const INTERPRETERS: &str = "interpreters";
 /// Where uv puts those that it fetches.
 pub(crate) const PYTHONS: &str = "pythons";
 
+/// A file that only those can open who may write to the cache: any other user could let them wait.
+const LOCK: &str = "lock";
+
 /// Where builds have their directories.
 const WORK: &str = "work";
 
@@ -55,8 +57,8 @@ const WORK: &str = "work";
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
-    /// The root, under a lock that all users share.
-    lock_file: Arc<OwnedFd>,
+    /// What all who use the cache share. None if this user may not open the file, and so may not change anything.
+    lock: Arc<Option<Lock>>,
 }
 
 /// A file of the cache, compared with its hash.
@@ -85,16 +87,14 @@ impl Cache {
         }
         fs::create_dir_all(&root).map_err(Error::io("make the cache", &root))?;
         tag(&root);
-        let lock_file =
-            rustix::fs::open(&root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|errno| Error::io("open", &root)(errno.into()))?;
+        let lock_file = root.join(LOCK);
         // Who is alone here removes what killed builds left: a build in progress holds the lock.
-        if rustix::fs::flock(&lock_file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if let Ok(alone) = Lock::file_within(&lock_file, Duration::ZERO) {
             let _ = remove_directory(&root.join(WORK));
+            drop(alone);
         }
-        rustix::fs::flock(&lock_file, FlockOperation::LockShared)
-            .map_err(|errno| Error::io("lock", &root)(errno.into()))?;
-        Ok(Self { root, lock_file: Arc::new(lock_file) })
+        let lock = Arc::new(Lock::shared_file(&lock_file)?);
+        Ok(Self { root, lock })
     }
 
     /// Where the cache is, which need not be there yet: see [`Cache::open`]. Absolute, since uv runs in the project.
@@ -171,6 +171,10 @@ impl Cache {
         }
         let size = partial.len()?;
         set_mark(partial.path(), size)?;
+        // Only this user could open it before. Now it may be read by those who may read the directory.
+        let directory = path.parent().unwrap_or(&path).metadata().map_err(Error::io("read", &path))?;
+        let mode = Permissions::from_mode(directory.mode() & 0o666);
+        fs::set_permissions(partial.path(), mode).map_err(Error::io("change", partial.path()))?;
         fs::rename(partial.path(), &path).map_err(Error::io("rename", partial.path()))?;
         Ok(Ok(CacheEntry { path, sha256: found, size }))
     }
@@ -315,7 +319,7 @@ mod tests {
             rustix::fs::CWD,
             &pipe,
             rustix::fs::FileType::Fifo,
-            Mode::from_raw_mode(0o600),
+            rustix::fs::Mode::from_raw_mode(0o600),
             0,
         )
         .unwrap();
@@ -343,6 +347,22 @@ mod tests {
         drop((cache, second));
         Cache::open(Some(&root)).unwrap();
         assert!(!left.exists());
+    }
+
+    #[test]
+    fn no_other_user_can_open_what_a_build_locks() {
+        let (directory, cache) = cache();
+        let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
+        assert_eq!(mode(&directory.path().join(LOCK)), 0o600);
+        let all = fs::File::open(directory.path()).unwrap();
+        rustix::fs::flock(&all, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        Cache::open(Some(directory.path())).unwrap().prune().unwrap_err();
+
+        let sha256 = Sha256::of(b"");
+        let partial = cache.partial(sha256).unwrap();
+        assert_eq!(mode(partial.path()), 0o600);
+        let entry = cache.finish(partial, sha256).unwrap().unwrap();
+        assert_eq!(mode(&entry.path), mode(entry.path.parent().unwrap()) & 0o666);
     }
 
     #[test]

@@ -3,13 +3,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use wheelbarrow_base::{Exit, Explain};
+use wheelbarrow_base::{Exit, Explain, FsError};
 
 /// No variant holds a URL with credentials: whoever fills one in passes it through [`crate::redact`].
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     #[error("cannot {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Fs(#[from] FsError),
     #[error("cannot fetch {url}: {reason}")]
     Fetch { url: String, reason: String },
     #[error("{variable} is not the URL of a proxy: {value}")]
@@ -32,6 +34,7 @@ impl Explain for HttpError {
     fn exit(&self) -> Exit {
         match self {
             Self::Io { source, .. } => Exit::of_io(source),
+            Self::Fs(error) => error.exit(),
             Self::Certificates { .. } => Exit::Failed,
             Self::Fetch { .. } | Self::Proxy { .. } | Self::Unauthorized { .. } => Exit::Network,
         }
@@ -40,6 +43,7 @@ impl Explain for HttpError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Io { .. } => return None,
+            Self::Fs(error) => return error.hint(),
             Self::Fetch { .. } => {
                 "check the network, the proxy variables and SSL_CERT_FILE, then run again: what was fetched is kept"
             }

@@ -88,7 +88,10 @@ impl Cache {
 
     /// Turns the lock that every user of the cache shares into one that nobody does.
     fn hold_alone(&self) -> Result<()> {
-        match rustix::fs::flock(&self.lock_file, FlockOperation::NonBlockingLockExclusive) {
+        let Some(lock) = self.lock.as_ref() else {
+            return Err(Error::io("lock", &self.root)(std::io::ErrorKind::PermissionDenied.into()));
+        };
+        match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(()),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::CacheInUse { path: self.root.clone() }),
             Err(errno) => Err(Error::io("lock", &self.root)(errno.into())),
