@@ -1,6 +1,7 @@
 //! What lies above a project, or beside the output, and decides what a build packs, installs and runs. In a directory such as `/tmp`
 //! any user can make it.
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -23,17 +24,28 @@ const READ: [&str; 6] = [".venv", "uv.toml", "pyproject.toml", "uv.lock", IGNORE
 /// Files that every user may write to, as a part of a mode.
 const BY_ALL: u32 = 0o002;
 
-/// Refuses what another user may have made above `project` and a build would use.
+/// Bytes. A larger file of another user is not read.
+const LARGEST: u64 = 4 << 20;
+
+/// Refuses what another user may have made above `project` and a build would use, or wait for.
 pub(crate) fn check(project: &Path) -> Result<()> {
     let Ok(project) = fs::canonicalize(project) else { return Ok(()) };
+    for directory in project.ancestors().skip(1) {
+        let paths = READ.into_iter().chain([DOT_GIT]).map(|name| directory.join(name));
+        if let Some(path) = paths.into_iter().find(|path| look(path).is_err_and(|error| is_mount(&error))) {
+            return Err(Error::Above { path });
+        }
+    }
     let top = checkout(&project);
     for directory in project.ancestors().skip(1) {
         for path in
             READ.map(|name| directory.join(name)).into_iter().filter(|path| is_foreign(path, &project))
         {
             let is_used = match path.file_name().and_then(|name| name.to_str()) {
-                Some("pyproject.toml") => path.is_file() && uv_settings::is_in_pyproject(directory),
-                Some("uv.lock") => path.is_file() && workspace::is_member(&path, &project),
+                // The walk of the project opens it also if it does not count.
+                _ if !is_small_file(&path) => true,
+                Some("pyproject.toml") => uv_settings::is_in_pyproject(directory),
+                Some("uv.lock") => workspace::is_member(&path, &project),
                 Some(IGNORE_FILE) => top.is_some(),
                 Some(".gitignore") => top.is_some_and(|top| directory.starts_with(top)),
                 _ => true,
@@ -44,6 +56,45 @@ pub(crate) fn check(project: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Its owner, kind and size; links are not followed. No file system of another user is asked, which may never answer.
+#[cfg(target_os = "linux")]
+fn look(path: &Path) -> io::Result<Option<(u32, bool, u64)>> {
+    use rustix::fs::FileType;
+    use wheelbarrow_base::beneath::Directory;
+
+    let name = path.file_name().unwrap_or_default();
+    let directory = match Directory::open_following(path.parent().unwrap_or(path)) {
+        Ok(directory) => directory.without_mounts_of_others(),
+        // It may be gone through without being read.
+        Err(_) => return look_by_path(path),
+    };
+    let found = directory.find(name)?;
+    Ok(found.map(|found| {
+        let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+        (found.st_uid, is_file, found.st_size.cast_unsigned())
+    }))
+}
+
+#[cfg(not(target_os = "linux"))]
+use look_by_path as look;
+
+fn look_by_path(path: &Path) -> io::Result<Option<(u32, bool, u64)>> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some((metadata.uid(), metadata.is_file(), metadata.len()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether [`look`] has found a file system that another user has mounted.
+fn is_mount(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+}
+
+fn is_small_file(path: &Path) -> bool {
+    look(path).is_ok_and(|found| found.is_some_and(|(_, is_file, size)| is_file && size <= LARGEST))
 }
 
 /// The nearest directory that git takes for the top of a work tree, `from` or above.
@@ -102,8 +153,11 @@ pub(crate) fn check_file(path: &Path, project: &Path) -> Result<()> {
 
 /// Whether it exists and may be another user's work. Those who share a directory by its group trust each other.
 fn is_foreign(path: &Path, project: &Path) -> bool {
-    if fs::symlink_metadata(path).is_err() || is_trusted(path, project) {
-        return false;
+    match look(path) {
+        Err(error) if is_mount(&error) => return true,
+        Ok(None) | Err(_) => return false,
+        Ok(Some(_)) if is_trusted(path, project) => return false,
+        Ok(Some(_)) => {}
     }
     let directory = path.parent().unwrap_or(path);
     let is_closed = fs::metadata(directory).is_ok_and(|metadata| metadata.mode() & BY_ALL == 0);
@@ -166,5 +220,43 @@ mod tests {
         assert!(!is_refused("uv.toml", ""), "of a user whom the owner of the directory lets write");
         chown(&all, Some(1234), None).unwrap();
         assert!(is_refused("uv.toml", ""));
+        fs::set_permissions(&all, PermissionsExt::from_mode(0o1777)).unwrap();
+        fs::remove_dir_all(all.join("site/.git")).unwrap();
+        for name in ["pyproject.toml", "uv.lock", ".gitignore", IGNORE_FILE] {
+            assert!(!is_refused(name, ""), "{name}");
+            assert!(is_refused(name, &" ".repeat(5 << 20)), "{name}");
+            let path = all.join(name);
+            let mode = rustix::fs::Mode::from_raw_mode(0o644);
+            rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+            assert_eq!(refused(), None, "{name} of this user");
+            chown(&path, Some(4321), None).unwrap();
+            assert_eq!(refused(), Some(path.clone()), "a FIFO");
+            fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_system_of_another_user_is_refused_and_not_waited_for() {
+        use wheelbarrow_testing::mounts::{SilentMount, in_time};
+
+        let directory = tempfile::tempdir().unwrap();
+        let all = fs::canonicalize(directory.path()).unwrap();
+        let project = all.join("project");
+        fs::create_dir(&project).unwrap();
+        for name in [".venv", "uv.toml", DOT_GIT, ".gitignore", "pylock.site.toml"] {
+            let path = all.join(name);
+            fs::create_dir(&path).unwrap();
+            let Some(mount) = SilentMount::at(&path) else { return };
+            let (project, looked_at) = (project.clone(), path.clone());
+            let is_lock = name == "pylock.site.toml";
+            let refused = in_time(move || match is_lock {
+                true => check_file(&looked_at, &project),
+                false => check(&project),
+            });
+            assert!(matches!(refused, Err(Error::Above { path: found }) if found == path), "{name}");
+            drop(mount);
+            fs::remove_dir(&path).unwrap();
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
+use wheelbarrow_base::{LARGEST_TEXT, read_regular};
 
 /// The lock in a directory above `project` that names it as a member.
 pub(super) fn lock_above(project: &Path) -> Option<PathBuf> {
@@ -22,8 +23,8 @@ pub(crate) fn is_member(lock: &Path, project: &Path) -> bool {
     let (Ok(lock), Ok(project)) = (lock.canonicalize(), project.canonicalize()) else { return false };
     let Some(directory) = lock.parent() else { return false };
     let Ok(below) = project.strip_prefix(directory) else { return false };
-    let text = fs::read_to_string(&lock).unwrap_or_default();
-    members(&text).iter().map(Path::new).any(|place| without_dots(place) == below)
+    let text = read_regular(&lock, LARGEST_TEXT).unwrap_or_default();
+    members(&String::from_utf8_lossy(&text)).iter().map(Path::new).any(|place| without_dots(place) == below)
 }
 
 /// The members of the uv workspace whose root `project` is, relative to it and ordered, without the root itself. Empty for any

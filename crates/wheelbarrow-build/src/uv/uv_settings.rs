@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use toml::{Table, Value};
-use wheelbarrow_base::variable;
+use wheelbarrow_base::{LARGEST_TEXT, read_regular, variable};
 use wheelbarrow_http::without_logins;
 
 use crate::inputs::formats::Formats;
@@ -245,7 +245,7 @@ pub(crate) fn check(project: &Path) -> Result<()> {
 }
 
 fn check_file(file: &Path) -> Result<()> {
-    let Ok(text) = fs::read_to_string(file) else { return Ok(()) };
+    let Some(text) = read(file) else { return Ok(()) };
     let Err(error) = text.parse::<Table>() else { return Ok(()) };
     let start = error.span().map_or(0, |span| span.start);
     let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
@@ -277,7 +277,12 @@ fn files_of_machine() -> impl Iterator<Item = PathBuf> {
 }
 
 fn table(file: &Path) -> Option<Table> {
-    fs::read_to_string(file).ok()?.parse().ok()
+    read(file)?.parse().ok()
+}
+
+/// A FIFO is not waited for.
+fn read(file: &Path) -> Option<String> {
+    String::from_utf8(read_regular(file, LARGEST_TEXT).ok()?).ok()
 }
 
 fn file_variable(name: &str) -> Option<PathBuf> {
