@@ -222,6 +222,10 @@ mod tests {
             let mut child = command.arg("60").env("PWD", called).current_dir(&works_in).spawn().unwrap();
             let words = ["gunicorn".into(), "-c".into(), file];
             let pid = child.id();
+            // For a moment after it has begun its program, it has none.
+            while fs::read(format!("/proc/{pid}/environ")).unwrap().is_empty() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
             let master = in_time(move || GunicornMaster::of(pid, words.into()));
             child.kill().unwrap();
             child.wait().unwrap();
