@@ -155,7 +155,7 @@ fn the_cache_of_the_build_is_not_packed() {
         walked.unwrap().0.into_iter().map(|file| file.path).collect::<Vec<_>>()
     };
     assert_eq!(of(Some(cache)), ["app.py"]);
-    assert_eq!(of(None), ["app.py", "own/pip/x"]);
+    assert_eq!(of(None), ["app.py", "own/lock", "own/pip/x"]);
 }
 
 #[test]
