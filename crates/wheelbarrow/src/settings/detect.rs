@@ -18,7 +18,7 @@ use wheelbarrow_build::requires_python::{self, RequiresPython};
 use self::load::Modules;
 pub(super) use self::settings_modules::Facts;
 use self::settings_modules::NamedSettings;
-use self::source::PythonModule;
+use self::source::{FACTORIES, PythonModule, USUAL, assigned, dotted, is_factory};
 
 /// Minor versions of Python 3 that a site may be for, the newest last.
 const MINORS: std::ops::RangeInclusive<u64> = 9..=14;
@@ -40,12 +40,6 @@ const DJANGO: [&str; 2] = ["get_wsgi_application(", "get_asgi_application("];
 
 /// What a line that makes another application calls.
 const APPLICATIONS: [&str; 5] = ["Flask(", "FastAPI(", "Starlette(", "Litestar(", "create_app("];
-
-/// How a module calls what it has for servers, the surest first.
-const USUAL: [&str; 2] = ["application", "app"];
-
-/// Functions that make an application.
-const FACTORIES: [&str; 2] = ["create_app", "make_app"];
 
 /// What was found.
 #[derive(Default)]
@@ -152,13 +146,6 @@ fn named_application(modules: &[PythonModule<'_>], import_path: &str) -> Option<
     is_there.then(|| format!("{module}:{name}"))
 }
 
-/// What a line at the margin gives a name.
-fn assigned<'l>(line: &'l str, name: &str) -> Option<&'l str> {
-    let rest = line.strip_prefix(name)?.trim_start();
-    let (annotation, value) = rest.split_once('=')?;
-    ((annotation.is_empty() || annotation.starts_with(':')) && !value.starts_with('=')).then(|| value.trim())
-}
-
 /// The application, or several that could be it: a script that uses the application looks like the module of a server.
 fn application(modules: &[PythonModule<'_>], import_path: &str) -> Result<Option<String>, Vec<String>> {
     if let Some(named) = named_application(modules, import_path) {
@@ -224,30 +211,10 @@ fn other_than_factory(
     others.next()
 }
 
-/// Whether the module defines the function, and it needs no arguments.
-fn is_factory(text: &str, name: &str) -> bool {
-    let opening = format!("\ndef {name}(");
-    let text = format!("\n{text}");
-    let Some((_, rest)) = text.split_once(&opening) else { return false };
-    let parameters = rest.split("):").next().and_then(|rest| rest.split(") ->").next()).unwrap_or_default();
-    let mut parameters = parameters.split(',').map(str::trim);
-    parameters.all(|one| one.is_empty() || one.starts_with('*') || one.contains('='))
-}
-
 /// Modules that servers are usually given come first, in the order of [`ENTRIES`].
 fn entry_rank(path: &str) -> usize {
     let name = path.rsplit('/').next().unwrap_or(path);
     ENTRIES.iter().position(|entry| *entry == name).unwrap_or(ENTRIES.len())
-}
-
-/// The name of a module below the import path.
-fn dotted(path: &str, import_path: &str) -> Option<String> {
-    let below = match import_path {
-        "" => path,
-        import_path => path.strip_prefix(import_path)?.strip_prefix('/')?,
-    };
-    let stem = below.strip_suffix(".py")?;
-    Some(stem.strip_suffix("/__init__").unwrap_or(stem).replace('/', "."))
 }
 
 /// The Python that the project is for, as a build chooses it: `.python-version`, else one of this machine that

@@ -3,8 +3,7 @@
 use fs_err as fs;
 use wheelbarrow_build::project::ProjectFile;
 
-use super::source::PythonModule;
-use super::{FACTORIES, USUAL, assigned, dotted, is_factory};
+use super::source::{FACTORIES, PythonModule, USUAL, assigned, dotted, is_factory};
 
 /// Programs that get an application as an argument.
 const SERVERS: [&str; 6] = ["gunicorn", "uvicorn", "hypercorn", "granian", "daphne", "waitress-serve"];

@@ -13,6 +13,12 @@ const BLOCKS: [&str; 13] = [
     "async",
 ];
 
+/// How a module calls what it has for servers, the surest first.
+pub(super) const USUAL: [&str; 2] = ["application", "app"];
+
+/// Functions that make an application.
+pub(super) const FACTORIES: [&str; 2] = ["create_app", "make_app"];
+
 /// A file of Python.
 pub(super) struct PythonModule<'f> {
     /// Below the project.
@@ -73,6 +79,33 @@ impl<'f> PythonModule<'f> {
         reader.read(self.text.trim_start_matches('\u{feff}'));
         reader.statements
     }
+}
+
+/// What a line at the margin gives a name.
+pub(super) fn assigned<'l>(line: &'l str, name: &str) -> Option<&'l str> {
+    let rest = line.strip_prefix(name)?.trim_start();
+    let (annotation, value) = rest.split_once('=')?;
+    ((annotation.is_empty() || annotation.starts_with(':')) && !value.starts_with('=')).then(|| value.trim())
+}
+
+/// Whether the module defines the function, and it needs no arguments.
+pub(super) fn is_factory(text: &str, name: &str) -> bool {
+    let opening = format!("\ndef {name}(");
+    let text = format!("\n{text}");
+    let Some((_, rest)) = text.split_once(&opening) else { return false };
+    let parameters = rest.split("):").next().and_then(|rest| rest.split(") ->").next()).unwrap_or_default();
+    let mut parameters = parameters.split(',').map(str::trim);
+    parameters.all(|one| one.is_empty() || one.starts_with('*') || one.contains('='))
+}
+
+/// The name of a module below the import path.
+pub(super) fn dotted(path: &str, import_path: &str) -> Option<String> {
+    let below = match import_path {
+        "" => path,
+        import_path => path.strip_prefix(import_path)?.strip_prefix('/')?,
+    };
+    let stem = below.strip_suffix(".py")?;
+    Some(stem.strip_suffix("/__init__").unwrap_or(stem).replace('/', "."))
 }
 
 /// Whether a path below the project is of tests or migrations, by the names that pytest and Django give them.
