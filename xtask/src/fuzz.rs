@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: the harness in `fuzz/`, optimised, with checks of overflow; or libFuzzer on the same functions.
+//! `cargo xtask fuzz`: the harness in `fuzz/`, with checks of overflow; or libFuzzer on the same functions.
 
 use std::process::Command;
 
@@ -13,7 +13,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     {
         return libfuzzer(seconds.parse().with_context(|| format!("{seconds}: not a number"))?, targets);
     }
-    let words = ["run", "--quiet", "--profile", "fuzz", "--package", "wheelbarrow-fuzz", "--"];
+    // Compiling with optimisation takes minutes, which only runs of minutes win back.
+    let profile = if arguments.iter().any(|argument| argument == "--minutes") { "fuzz" } else { "dev" };
+    let words = ["run", "--quiet", "--profile", profile, "--package", "wheelbarrow-fuzz", "--"];
     children::run(cargo().args(words).args(arguments))
 }
 
