@@ -8,6 +8,7 @@ use pep508_rs::{Requirement, VerbatimUrl, VersionOrUrl};
 use wheelbarrow_artifact::printable_line;
 use wheelbarrow_base::progress::Silent;
 use wheelbarrow_http::redact;
+use wheelbarrow_wheel::name::has_whole_names;
 
 use super::builder::Builder;
 use crate::cache::CacheEntry;
@@ -75,20 +76,26 @@ impl Builder<'_> {
             let requirements = printable_line(&redact(requirement)).into_owned();
             Error::BuildRequirements { package, requirements, reason }
         };
-        let mut lines = String::new();
-        for text in requirements {
-            match Requirement::<VerbatimUrl>::from_str(text.trim()) {
-                // Neither an option of uv's nor a path can come of what was read.
-                Err(_) => return Err(refused(text, "that is not a requirement (PEP 508)".to_owned())),
-                Ok(Requirement { version_or_url: Some(VersionOrUrl::Url(_)), .. }) => {
+        let mut accepted = Vec::new();
+        for text in requirements.iter().map(|text| text.trim()) {
+            // For the parser, a marker may hold any character, a line end too.
+            let is_plain = has_whole_names(text) && !text.contains(char::is_control);
+            match is_plain.then(|| Requirement::<VerbatimUrl>::from_str(text).ok()).flatten() {
+                None => return Err(refused(text, "that is not a requirement (PEP 508)".to_owned())),
+                Some(Requirement { version_or_url: Some(VersionOrUrl::Url(_)), .. }) => {
                     return Err(refused(text, "a URL is compared with no hash".to_owned()));
                 }
-                Ok(requirement) => lines += &format!("{requirement}\n"),
+                Some(requirement) => accepted.push(toml::Value::from(requirement.to_string())),
             }
         }
         let uv = Uv::needed(what)?;
-        let (input, output) = (workspace.join("requires.in"), workspace.join("pylock.requires.toml"));
-        fs::write(&input, lines).map_err(Error::io("write", &input))?;
+        // In a file of requirements, uv would take a line for an option, an editable or a path.
+        let (input, output) = (workspace.join("pyproject.toml"), workspace.join("pylock.requires.toml"));
+        let document = format!(
+            "[project]\nname = \"wheelbarrow-build-requirements\"\nversion = \"0\"\ndependencies = {}\n",
+            toml::Value::Array(accepted)
+        );
+        fs::write(&input, document).map_err(Error::io("write", &input))?;
         // One of an earlier round would be preferred.
         let _ = fs::remove_file(&output);
         // uv would run code of a source distribution, and outside of the container, to learn what that requires.

@@ -65,7 +65,7 @@ else:
 "#;
 
 const HOSTILE: &str = r#"
-for name in ["request.json", "backend.py", "requires.in", "pylock.requires.toml"]:
+for name in ["request.json", "backend.py", "pyproject.toml", "pylock.requires.toml"]:
     if step == "unpack":
         link(name, "made-" + name)
 "#;
@@ -212,8 +212,10 @@ fn no_code_of_a_build_requirement_runs_outside_of_the_container() {
         ("--index-url https://example.org", "that is not a requirement (PEP 508)"),
         ("b\n-e b-1", "that is not a requirement (PEP 508)"),
         ("./links/b-1.tar.gz", "that is not a requirement (PEP 508)"),
+        ("b ; os_name == \"posix' \n-e ./b-1\n#\"", "that is not a requirement (PEP 508)"),
+        ("b ; os_name == \"posix' \r-e ./b-1\r#\"", "that is not a requirement (PEP 508)"),
     ] {
-        let shown = requirement.replace('\n', "\\x0a");
+        let shown = requirement.replace('\n', "\\x0a").replace('\r', "\\x0d");
         let error = format!("cannot build a, which requires {shown} for its build: {reason}");
         assert_eq!(build(requirement), error);
     }
