@@ -97,7 +97,36 @@ pub(crate) fn is_command(words: &Words) -> bool {
     matches!(words[..], ["django-admin", _, ..] | ["python" | "python3", "manage.py", _, ..])
 }
 
-/// Whether one of the commands migrates a database.
+/// Whether one of the commands is a `migrate` of Django's.
 pub(crate) fn migrates<'w>(commands: impl IntoIterator<Item = &'w Words>) -> bool {
-    commands.into_iter().any(|words| words.as_slice().iter().any(|word| word == "migrate"))
+    commands.into_iter().any(|words| Migrating::of(words).by_django)
+}
+
+/// What a command does to databases, also in the text of a shell.
+pub(crate) struct Migrating {
+    /// It is `migrate`, or `migrate_schemas` of django-tenants.
+    pub(crate) by_django: bool,
+    /// It may change more than the migrations that Django names for its default database.
+    pub(crate) others: bool,
+    /// It is that of another tool.
+    by_another_tool: bool,
+}
+
+impl Migrating {
+    pub(crate) fn of(words: &Words) -> Self {
+        let text =
+            format!(" {} ", words.as_slice().join(" ")).replace(['(', ')', '|', ';', '&', '\n', '\t'], " ");
+        let has = |known: &[&str]| known.iter().any(|known| text.contains(known));
+        let by_another_tool =
+            has(&[" alembic ", " db upgrade ", " aerich upgrade ", " yoyo apply ", " piccolo migrations "]);
+        Self {
+            by_django: has(&[" migrate ", " migrate_"]),
+            others: by_another_tool || has(&[" migrate_", " --database"]),
+            by_another_tool,
+        }
+    }
+
+    pub(crate) fn is_any(&self) -> bool {
+        self.by_django || self.by_another_tool
+    }
 }

@@ -12,6 +12,7 @@ use wheelbarrow_artifact::release::{Hook, Words};
 use wheelbarrow_base::Explain;
 
 use crate::check::DjangoReport;
+use crate::check::django::Migrating;
 use crate::command::identity::other_user;
 use crate::command::secrets::Secrets;
 use crate::command::{CommandRun, in_release};
@@ -215,13 +216,8 @@ impl Step for HookStep {
 
 /// The migrations that are pending; none if that is not known for all that the `prepare` commands change.
 fn pending<'d>(django: Option<&'d DjangoReport>, prepare: &[Words]) -> Option<&'d [String]> {
-    let is_of_another_database = |words: &Words| {
-        let words = words.as_slice();
-        words.iter().any(|word| word == "alembic" || word.starts_with("--database"))
-            || words.windows(2).any(|pair| pair == ["db", "upgrade"])
-    };
     let django = django.filter(|django| django.unknown.is_none() && django.broken.is_none())?;
-    (!prepare.iter().any(is_of_another_database)).then_some(&django.migrations)
+    (!prepare.iter().any(|words| Migrating::of(words).others)).then_some(&django.migrations)
 }
 
 /// Runs `on_failure`, and `after_rollback` if an earlier release is live again. Nothing that goes wrong here changes anything.
@@ -367,7 +363,14 @@ mod tests {
         let plain = words(&["django-admin migrate --noinput", "django-admin collectstatic"]);
         assert_eq!(pending(Some(&known), &plain), Some(&known.migrations[..]));
         assert_eq!(pending(Some(&DjangoReport::default()), &plain), Some(&[][..]));
-        for other in ["alembic upgrade head", "flask db upgrade", "django-admin migrate --database=archive"] {
+        for other in [
+            "alembic upgrade head",
+            "flask db upgrade",
+            "django-admin migrate --database=archive",
+            "django-admin migrate_schemas",
+            "sh -c 'django-admin migrate;django-admin migrate --database other'",
+            "aerich upgrade",
+        ] {
             assert_eq!(pending(Some(&DjangoReport::default()), &words(&[other])), None, "{other}");
         }
         assert_eq!(pending(None, &plain), None);

@@ -6,6 +6,7 @@ use std::time::Instant;
 use wheelbarrow_artifact::release::Words;
 
 use crate::ReleaseError;
+use crate::check::django::Migrating;
 use crate::check::{DjangoReport, django, django_query};
 use crate::command::fork_server::ForkServer;
 use crate::command::secrets::Secrets;
@@ -39,17 +40,11 @@ impl Commands {
         let commands = settings.prepare.iter().enumerate();
         let is_wanted = |words: &Words| match self {
             Self::All => true,
-            Self::Migrations => changes_a_database(words),
-            Self::Others => !changes_a_database(words),
+            Self::Migrations => Migrating::of(words).is_any(),
+            Self::Others => !Migrating::of(words).is_any(),
         };
         commands.filter(|(_, words)| is_wanted(words)).map(|(number, words)| (number + 1, words)).collect()
     }
-}
-
-/// `django-admin migrate`, `alembic upgrade head`, `flask db upgrade`, also in the text of a shell.
-fn changes_a_database(words: &Words) -> bool {
-    let text = format!(" {} ", words.as_slice().join(" ")).replace([';', '&', '\n', '\t'], " ");
-    [" migrate ", " alembic ", " db upgrade "].iter().any(|known| text.contains(known))
 }
 
 impl Step for Commands {
@@ -161,7 +156,7 @@ mod tests {
 
     #[test]
     fn commands_that_change_a_database_are_recognised() {
-        let is = |text: &str| changes_a_database(&text.parse().unwrap());
+        let is = |text: &str| Migrating::of(&text.parse().unwrap()).is_any();
         for text in [
             "django-admin migrate --noinput",
             "python -m alembic upgrade head",
