@@ -148,12 +148,13 @@ pub(crate) fn is_missing(root: &Root, path: &Path) -> bool {
 }
 
 /// A command that puts what a release has at `path` below its code where releases share it, once it was rescued to
-/// `rescued`, and leaves there what is shared already. Where the site's user may write, the command writes as that user: a link
-/// that stands there by then leads no further than that user may.
+/// `rescued`, and leaves there what is shared already, unless the release `has_replaced` it. Where the site's
+/// user may write, the command writes as that user: a link that stands there by then leads no further than that user may.
 pub(crate) fn move_command(
     root: &Root,
     shared: &SharedPath,
     rescued: &Path,
+    has_replaced: bool,
     identity: Option<&Identity>,
 ) -> Result<String, ReleaseError> {
     // A directory that is there is the site user's.
@@ -164,12 +165,13 @@ pub(crate) fn move_command(
     let word = |path: &Path| shell_word(&path.to_string_lossy());
     let (place, from) = (root.shared(), word(rescued));
     let is_file = shared.kind == SharedKind::File;
+    let extract = if has_replaced { "-xf -" } else { "--skip-old-files -xf -" };
     let other = identity.and_then(Identity::site_user).filter(|_| is_file || is_exposed);
     let Some((user, group)) = other else {
         let to = place.join(shared.path.as_str());
         let make = match to.parent() {
-            _ if is_there => {
-                return Ok(format!("`tar -C {from} -cf - . | tar -C {} --skip-old-files -xf -`", word(&to)));
+            _ if is_there && !is_file => {
+                return Ok(format!("`tar -C {from} -cf - . | tar -C {} {extract}`", word(&to)));
             }
             Some(above) if is_nested => format!("mkdir -p {} && ", word(above)),
             _ => String::new(),
@@ -189,9 +191,9 @@ pub(crate) fn move_command(
     let as_user = format!("setpriv --reuid {user} --regid {group} --clear-groups");
     Ok(match is_file {
         true => format!("`{make}{as_user} mkdir -p {above} && {as_user} tee {to} < {from} > /dev/null`"),
-        false => format!(
-            "`{as_user} mkdir -p {to} && tar -C {from} -cf - . | {as_user} tar -C {to} --skip-old-files -xf -`"
-        ),
+        false => {
+            format!("`{as_user} mkdir -p {to} && tar -C {from} -cf - . | {as_user} tar -C {to} {extract}`")
+        }
     })
 }
 
@@ -232,7 +234,7 @@ fn reach<'p>(root: &Root, path: &'p SafePath) -> Result<PathState<'p>, ReleaseEr
     let mut shown = root.shared();
     let look = |path: &Path| ReleaseError::io("look at", path);
     let above = Directory::open_following(&shown).map_err(look(&shown))?;
-    let mut above = above.without_mounts_of_others();
+    let mut above = above;
     let exposed = |open: &Directory, path: &Path| {
         beneath::exposure(open.as_fd(), path).map(|found| found.is_some()).map_err(look(path))
     };
@@ -266,7 +268,7 @@ fn reach<'p>(root: &Root, path: &'p SafePath) -> Result<PathState<'p>, ReleaseEr
                 // Of a path in it, the directory is looked at.
                 let inside = shown.join(name);
                 match beneath::place(Path::new("/"), inside.strip_prefix("/").unwrap_or(&inside)) {
-                    Ok(place) => place.directory.without_mounts_of_others(),
+                    Ok(place) => place.directory,
                     // What another user has linked or mounted there may have it: nothing is made in there.
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                         return Ok(PathState::There);
@@ -376,7 +378,7 @@ mod tests {
         fs::write(&rescued, "rows").unwrap();
         let moved = |path: &str| {
             let shared = SharedPath::new(path).unwrap();
-            let command = move_command(&root, &shared, &rescued, Some(&identity)).unwrap();
+            let command = move_command(&root, &shared, &rescued, false, Some(&identity)).unwrap();
             let ended = Command::new("sh").args(["-c", command.trim_matches('`')]).output().unwrap();
             ended.status.success()
         };
@@ -393,7 +395,7 @@ mod tests {
         fs::write(more.join("b"), "older").unwrap();
         std::os::unix::fs::chown(&uploads, Some(user), Some(group)).unwrap();
         let shared = SharedPath::new("uploads").unwrap();
-        let command = move_command(&root, &shared, &more, Some(&identity)).unwrap();
+        let command = move_command(&root, &shared, &more, false, Some(&identity)).unwrap();
         assert!(Command::new("sh").args(["-c", command.trim_matches('`')]).status().unwrap().success());
         assert_eq!(fs::read_to_string(uploads.join("a")).unwrap(), "newer", "it is not written over");
         assert_eq!(fs::metadata(uploads.join("b")).unwrap().uid(), user);

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
+use wheelbarrow_base::beneath::found;
 
 use crate::check::writes_in_release::WriteInRelease;
 use crate::root::release::CompleteRelease;
@@ -13,8 +13,9 @@ use crate::root::shared::SharedPath;
 use crate::root::{data, rescued, shared};
 use crate::{ReleaseError, ReleaseId, Root};
 
-/// Refuses to share a path anew at which the live release holds what the site has written and `ROOT/shared` does not
-/// have: the site would lose sight of it. Only names are compared.
+/// Refuses to share a path at which the live release holds what the site has written and `ROOT/shared` does not have: the
+/// site would lose sight of it. Of a path that becomes shared only names are compared. Where the release had a link, the
+/// site or a person has replaced it, and what was changed later than in `ROOT/shared` is lost too.
 pub(crate) fn refuse(root: &Root, settings: &Settings) -> Result<(), ReleaseError> {
     let Some(live) = root.live()?.map(|live| root.complete_or_none(&live)).transpose()?.flatten() else {
         return Ok(());
@@ -25,20 +26,36 @@ pub(crate) fn refuse(root: &Root, settings: &Settings) -> Result<(), ReleaseErro
     if real.is_empty() {
         return Ok(());
     }
+    let was_shared = Settings::of(root, &live, &Default::default()).map(|own| own.shared).unwrap_or_default();
     let (written, mut paths, mut moves) = (data::written_files(root, &id)?, Vec::new(), Vec::new());
     for shared in real {
         let path = Path::new(&code).join(shared.path.as_str());
         let rescued = rescued::path(root, &id).join(&path);
+        let is_replaced = was_shared.iter().any(|before| before.path == shared.path);
         let is_lost = |written: &PathBuf| {
-            written.starts_with(&path)
-                && written.strip_prefix(&code).is_ok_and(|below| shared::is_missing(root, below))
+            let below = written.strip_prefix(&code).ok().filter(|_| written.starts_with(&path));
+            below.is_some_and(|below| {
+                shared::is_missing(root, below) || is_replaced && is_newer(root, &live, written, below)
+            })
         };
         if written.iter().any(is_lost) {
-            moves.push(shared::move_command(root, shared, &rescued, settings.identity.as_ref())?);
+            let identity = settings.identity.as_ref();
+            moves.push(shared::move_command(root, shared, &rescued, is_replaced, identity)?);
             paths.push(path.display().to_string());
         }
     }
     if paths.is_empty() { Ok(()) } else { Err(ReleaseError::NotShared { id, paths, moves }) }
+}
+
+/// Whether the file at `path` in the release was changed after the one at `below` in `ROOT/shared`, or came there later.
+fn is_newer(root: &Root, release: &CompleteRelease, path: &Path, below: &Path) -> bool {
+    let here = release.open().ok().and_then(|open| open.stat_at(path).ok());
+    let there = found(&root.shared().join(below)).ok();
+    here.zip(there).is_some_and(|(here, (_, there))| {
+        // Clocks of file systems tick some hundred times a second.
+        let is_same = (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino);
+        !is_same && (here.st_ctime, here.st_ctime_nsec) >= (there.st_ctime, there.st_ctime_nsec)
+    })
 }
 
 /// The databases that the site has written into the live release and that a release with these settings does not share,
@@ -87,19 +104,23 @@ pub(crate) fn note_written(root: &Root, live: Option<&ReleaseId>, next: &Release
 
 /// Whether `next` finds in `ROOT/shared` all that the site has written into the live release: somebody has moved it there.
 fn is_shared_by(root: &Root, live: &ReleaseId, next: &ReleaseId) -> Option<bool> {
-    let next = root.complete_or_none(next).ok()??;
-    let settings = Settings::of(root, &next, &Default::default()).ok()?;
+    let (live, next) = (root.complete_or_none(live).ok()??, root.complete_or_none(next).ok()??);
+    let settings = |release| Settings::of(root, release, &Default::default()).ok();
+    let (shared, was_shared) = (settings(&next)?.shared, settings(&live)?.shared);
     let code = next.site().ok()?.project.directory;
     let is_there = |written: &PathBuf| {
         let Ok(below) = written.strip_prefix(&code) else { return false };
-        let mut shared = settings.shared.iter().filter(|shared| below.starts_with(shared.path.as_str()));
-        shared.any(|shared| is_link(&next, shared) == Some(true)) && !shared::is_missing(root, below)
+        let is_below = |shared: &&SharedPath| below.starts_with(shared.path.as_str());
+        shared.iter().filter(is_below).any(|shared| is_link(&next, shared) == Some(true))
+            && !shared::is_missing(root, below)
+            && !(was_shared.iter().any(|shared| is_below(&shared)) && is_newer(root, &live, written, below))
     };
-    Some(data::written_files(root, live).ok()?.iter().all(is_there))
+    Some(data::written_files(root, live.id()).ok()?.iter().all(is_there))
 }
 
-/// Whether the release has a link at the path; none if it has nothing there.
+/// Whether the release has a link at the path; none if it has nothing there. A link above it leads to what is the site
+/// user's, and is not followed.
 fn is_link(release: &CompleteRelease, shared: &SharedPath) -> Option<bool> {
-    let path = release.path().join(&release.site().ok()?.project.directory).join(shared.path.as_str());
-    fs::symlink_metadata(path).ok().map(|metadata| metadata.is_symlink())
+    let path = Path::new(&release.site().ok()?.project.directory).join(shared.path.as_str());
+    release.open().ok()?.stat_at(path).ok().map(|stat| rescued::is_link(&stat))
 }

@@ -327,6 +327,42 @@ fn files_written_after_a_rollback_are_not_lost() {
     assert_eq!((read("of-4.jpg").unwrap(), read("b/new.jpg").unwrap()), ("written".into(), "written".into()));
 }
 
+/// The site, an editor or a person who restores a backup replaces the link by a file of its own, as a rename does.
+#[test]
+fn what_has_replaced_a_shared_link_is_not_lost() {
+    let place = Place::new();
+    let version = |version| Version::with(version, "shared = ['state.json', 'media']");
+    assert_eq!(place.deploy(&version("1")).code, 0);
+    let (live, shared) = (place.release(1).join("code"), place.root().join("shared"));
+    fs_err::write(live.join("state.json"), "old").unwrap();
+    fs_err::write(live.join("media/a"), "old").unwrap();
+    fs_err::write(live.join("state.new"), "new").unwrap();
+    fs_err::rename(live.join("state.new"), live.join("state.json")).unwrap();
+    fs_err::remove_file(live.join("media")).unwrap();
+    write(&place, 1, "code/media/a");
+    assert_eq!(fs_err::read(shared.join("state.json")).unwrap(), b"old");
+
+    let said = place.deploy(&version("2"));
+    assert_eq!((said.code, place.live()), (5, Some(1)), "{}", said.all());
+    assert!(said.err.contains("code/media, code/state.json;"), "{}", said.all());
+    assert_eq!(place.run(&["rescue", "1"]).code, 0);
+    run_moves(&place, &said.err);
+    let said = place.deploy(&version("2"));
+    assert_eq!((said.code, place.live()), (0, Some(2)), "{}", said.all());
+    assert!(!said.err.contains("does not have files"), "{}", said.all());
+    let read = |path: &str| fs_err::read_to_string(place.root().join("current/code").join(path)).unwrap();
+    assert_eq!((read("state.json"), read("media/a")), ("new".into(), "written".into()));
+
+    // Commands that go back say what they leave.
+    assert_eq!(place.deploy(&version("3")).code, 0);
+    let live = place.release(3).join("code");
+    fs_err::write(live.join("state.new"), "newer").unwrap();
+    fs_err::rename(live.join("state.new"), live.join("state.json")).unwrap();
+    let said = place.run(&["rollback"]);
+    assert_eq!((said.code, place.live()), (0, Some(2)), "{}", said.all());
+    assert!(said.err.contains("written into 3-") && said.err.contains("state.json"), "{}", said.all());
+}
+
 #[test]
 fn a_damaged_record_of_an_old_release_stops_no_command() {
     let place = place();
