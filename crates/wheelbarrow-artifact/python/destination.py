@@ -23,6 +23,8 @@ def check_place(destination, replace, artifact=None):
     parent, base = os.path.split(destination)
     if not base:
         raise Failure(REFUSED, "%s cannot be a destination" % name)
+    # Whoever owns the destination may have mounted what never answers.
+    _refuse_mounts(destination)
     try:
         found = os.lstat(destination)
         kind = found.st_mode
@@ -46,7 +48,7 @@ def check_place(destination, replace, artifact=None):
             raise Failure(REFUSED, "the destination %s %s" % (name, what), hint=hint)
         names = set(os.listdir(destination))
         if names - {b"environment.json"}:
-            inside = _inside(os.path.realpath(destination), artifact)
+            inside = _inside(mounts.place(destination), artifact)
             if inside:
                 what = "the destination %s is not empty, and %s is inside it" % (name, inside)
                 hint = "name a directory that does not exist yet, or an empty one"
@@ -56,15 +58,18 @@ def check_place(destination, replace, artifact=None):
                 if {b"releases", b"store", b".wheelbarrow"} <= names:
                     hint = "it is a site root: `deploy --root %s`" % quoted(destination)
                 raise Failure(REFUSED, "the destination %s is not empty" % name, hint=hint)
-            own = [os.path.lexists(destination + b"/.wheelbarrow/" + file) for file in (b"receipt.json", b"release.json")]
-            if own != [True, False]:
+            facts = destination + b"/.wheelbarrow"
+            # A link may lead to the same.
+            own = [not os.path.islink(facts)]
+            if own[0]:
+                own += [os.path.lexists(facts + file) for file in (b"/receipt.json", b"/release.json")]
+            if own != [True, True, False]:
                 raise Failure(
                     REFUSED,
                     "the destination %s holds something that is not an install" % name,
                     hint="--replace only exchanges what an artifact has installed, which has a"
                     " .wheelbarrow/receipt.json; move the rest away yourself",
                 )
-        _refuse_mounts(destination)
         _refuse_environment(destination + b"/environment.json")
     return kind is not None
 
@@ -86,7 +91,7 @@ def _inside(destination, artifact):
 def _refuse_mounts(destination):
     """A mount point cannot be renamed, and what is mounted inside must not be removed with what is around it."""
     for point in mounts.mounts_in(destination):
-        if point == os.path.realpath(destination):
+        if point == mounts.place(destination):
             raise Failure(
                 REFUSED,
                 "the destination %s is a mount point" % shown(destination),

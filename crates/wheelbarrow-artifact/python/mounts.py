@@ -7,9 +7,15 @@ import os
 LINKING = frozenset(b"ext2 ext3 ext4 xfs btrfs f2fs zfs bcachefs tmpfs ramfs overlay nfs nfs4".split())
 
 
+def place(path):
+    """`path` without links, but for its last part, of which no file system is asked."""
+    above, base = os.path.split(path)
+    return os.path.join(os.path.realpath(above), base)
+
+
 def mounts_in(path):
-    """The mount points at `path` and below it; none if the kernel does not say."""
-    real = os.path.realpath(path)
+    """The mount points at `path`, which is no link, and below it; none if the kernel does not say."""
+    real = place(path)
     below = real.rstrip(b"/") + b"/"
     return sorted({point for point, _ in _mounted() if point == real or point.startswith(below)})
 

@@ -5,9 +5,8 @@
 //! open directory, follows no symbolic link, and continues with the files that it has opened:
 //!
 //! * openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS; before Linux 5.6 each part is opened in turn;
-//! * a directory [on one mount](Directory::on_one_mount) enters no file system that is mounted below it, and another
-//!   one none [that another user has mounted](Directory::without_mounts_of_others): a user who mounts one by FUSE can
-//!   let a request wait without end, and the process with it;
+//! * no file system that another user has mounted is entered: a user who mounts one by FUSE can let a request wait
+//!   without end, and the process with it; a directory [on one mount](Directory::on_one_mount) enters none at all;
 //! * only regular files are read; the kind is checked after opening, without waiting for a pipe;
 //! * files are created with O_EXCL; owners and modes are changed through descriptors.
 //!
@@ -39,7 +38,8 @@ pub use trusted::{
 use crate::regular::{LARGEST_TEXT, read_limited};
 use crate::unique::unique;
 
-/// An open directory. Paths in its functions are relative, and no part is followed if it is a link.
+/// An open directory. Paths in its functions are relative, no part is followed if it is a link, and a file system that
+/// another user has mounted there is an error of the kind `InvalidData`: it is asked nothing.
 #[derive(Debug)]
 pub struct Directory {
     descriptor: OwnedFd,
@@ -54,21 +54,30 @@ impl AsFd for Directory {
 
 impl From<OwnedFd> for Directory {
     fn from(descriptor: OwnedFd) -> Self {
-        Self { descriptor, crossing: Crossing::All }
+        Self { descriptor, crossing: Crossing::Trusted }
     }
 }
 
 impl Directory {
-    /// Opens a directory by a path of which another user may control only the last part. It must not be a
-    /// link.
+    /// Opens a directory by a path of which another user may control only the last part. That must not be a link, nor what
+    /// another user has mounted.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(to_io_error)?.into())
+        match (path.parent(), path.file_name()) {
+            (Some(above), Some(name)) => {
+                let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+                Self::at(above, OFlags::PATH)?.sub(name)
+            }
+            _ => Self::open_following(path),
+        }
     }
 
     /// Opens a directory by a path that is trusted from end to end: links are followed.
     pub fn open_following(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Self::at(path, OFlags::RDONLY)
+    }
+
+    fn at(path: &Path, flags: OFlags) -> io::Result<Self> {
+        let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?.into())
     }
 
@@ -77,17 +86,6 @@ impl Directory {
     #[must_use]
     pub fn on_one_mount(self) -> Self {
         Self { crossing: Crossing::None, ..self }
-    }
-
-    /// The same directory, in which a file system that another user has mounted is an error of the kind `InvalidData`; so
-    /// is one below the directories that it opens.
-    #[must_use]
-    pub fn without_mounts_of_others(self) -> Self {
-        Self { crossing: Crossing::Trusted, ..self }
-    }
-
-    fn is_wary(&self) -> bool {
-        self.crossing != Crossing::All
     }
 
     /// Opens a directory below this one; an empty path is this one.
@@ -122,11 +120,7 @@ impl Directory {
 
     /// The `stat` of a path. Links are not followed.
     pub fn stat_at(&self, path: impl AsRef<Path>) -> io::Result<Stat> {
-        if self.is_wary() {
-            return Ok(rustix::fs::fstat(self.open_beneath(path.as_ref(), OFlags::PATH)?)?);
-        }
-        let (above, name) = self.above(path.as_ref())?;
-        Ok(rustix::fs::statat(above.as_ref().unwrap_or(self), name, AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(rustix::fs::fstat(self.open_beneath(path.as_ref(), OFlags::PATH)?)?)
     }
 
     /// As [`Self::stat_at`]; `None` if nothing has this name. Any other failure does not say that nothing is there.
@@ -399,8 +393,10 @@ fn open_beneath(directory: &Directory, path: &Path, flags: OFlags) -> Result<Own
 }
 
 fn open_at_once(directory: &Directory, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    resolve.set(ResolveFlags::NO_XDEV, directory.is_wary());
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve)
 }
@@ -409,12 +405,11 @@ fn open_by_steps(directory: &Directory, path: &Path, flags: OFlags) -> Result<Ow
     let parts = parts(path).map_err(|_| Errno::INVAL)?;
     let (last, above) = parts.split_last().ok_or(Errno::NOENT)?;
     let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mount = directory.is_wary().then(|| mount_of(directory.as_fd()));
+    let mount = mount_of(directory.as_fd());
     let open = |from: BorrowedFd<'_>, part: &OsStr, flags| {
         let opened = rustix::fs::openat(from, part, flags, Mode::empty())?;
-        let Some(mount) = &mount else { return Ok(opened) };
         match mount_of(opened.as_fd()) {
-            same if same == *mount => Ok(opened),
+            same if same == mount => Ok(opened),
             _ if directory.crossing == Crossing::None => Err(Errno::XDEV),
             Some(other) if is_of_another(&other) => Err(MOUNT_OF_ANOTHER),
             _ => Ok(opened),
@@ -426,9 +421,7 @@ fn open_by_steps(directory: &Directory, path: &Path, flags: OFlags) -> Result<Ow
         reached = Some(open(from, part, step)?);
     }
     let from = reached.as_ref().map_or(directory.as_fd(), AsFd::as_fd);
-    if mount.is_some() {
-        // Nothing is asked of a file system by this.
-        open(from, last, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
-    }
+    // Nothing is asked of a file system by this.
+    open(from, last, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
     open(from, last, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC)
 }

@@ -66,7 +66,7 @@ fn look(path: &Path) -> io::Result<Option<(u32, bool, u64)>> {
 
     let name = path.file_name().unwrap_or_default();
     let directory = match Directory::open_following(path.parent().unwrap_or(path)) {
-        Ok(directory) => directory.without_mounts_of_others(),
+        Ok(directory) => directory,
         // It may be gone through without being read.
         Err(_) => return look_by_path(path),
     };

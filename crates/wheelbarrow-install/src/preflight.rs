@@ -129,21 +129,19 @@ fn inspect_directory(
         return Err(InstallError::NotDirectory { path: path(), what: "a file, not a directory" });
     }
     refuse_unsettled(destination)?;
-    let mut empty = true;
-    let mut only_environment = true;
+    // Whoever writes in there may have put a link anywhere.
+    let open = Directory::open(destination).map_err(InstallError::io("open", destination))?;
     let receipt = destination.join(RECEIPT_PATH);
-    let is_install = match fs::symlink_metadata(&receipt) {
+    let is_install = match open.stat_at(RECEIPT_PATH) {
         Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Err(InstallError::io("look at", &receipt)(error));
         }
         // A release of a site root is replaced by the next one.
-        found => found.is_ok() && fs::symlink_metadata(destination.join(RELEASE_PATH)).is_err(),
+        found => found.is_ok() && open.stat_at(RELEASE_PATH).is_err(),
     };
-    for entry in fs::read_dir(destination).map_err(InstallError::io("list", destination))? {
-        let entry = entry.map_err(InstallError::io("list", destination))?;
-        empty = false;
-        only_environment &= entry.file_name() == ENVIRONMENT;
-    }
+    let (entries, _) = open.first_entries(2).map_err(InstallError::io("list", destination))?;
+    let empty = entries.is_empty();
+    let only_environment = entries.iter().all(|(name, _)| name == ENVIRONMENT);
     let found = match (empty, existing) {
         (true, _) => FoundDestination::EmptyDirectory,
         (false, _) if only_environment => FoundDestination::Directory,
@@ -158,8 +156,11 @@ fn inspect_directory(
     };
     refuse_mounts(destination)?;
     let environment = destination.join(ENVIRONMENT);
-    let found_environment = fs::symlink_metadata(&environment);
-    if found_environment.is_ok_and(|found| found.is_file() && found.len() > LARGEST_ENVIRONMENT) {
+    let is_large = |found: Stat| {
+        FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
+            && found.st_size.try_into().unwrap_or(0) > LARGEST_ENVIRONMENT
+    };
+    if open.stat_at(ENVIRONMENT).is_ok_and(is_large) {
         return Err(InstallError::LargeEnvironment { path: environment });
     }
     if is_install && existing == Existing::Replace {
@@ -174,7 +175,7 @@ fn inspect_directory(
 /// What is below a directory that an exchange would take away from under it. A shell in the directory itself is told to
 /// enter it again.
 fn inside(destination: &Path, artifact: &Path) -> Option<&'static str> {
-    let destination = fs::canonicalize(destination).ok()?;
+    let destination = fs::canonicalize(parent(destination)).ok()?.join(destination.file_name()?);
     let is_below = |path: io::Result<PathBuf>| {
         path.is_ok_and(|path| path != destination && path.starts_with(&destination))
     };

@@ -131,13 +131,14 @@ impl Root {
     /// The root that `path`, absolute, is, or the root and the release, where `path` is or leads to a release. None of an
     /// install that is in no root.
     pub fn of(path: &Path) -> Option<(Self, Option<ReleaseId>)> {
-        let is_install = |path: &Path| path.join(RECEIPT_PATH).exists();
+        let is_install =
+            |path: &Path| Directory::open(path).is_ok_and(|open| open.stat_at(RECEIPT_PATH).is_ok());
         if !is_install(path)
             && let Ok(root) = Self::open(path)
         {
             return Some((root, None));
         }
-        let real = fs::canonicalize(path).ok()?;
+        let real = beneath::real(path);
         let id = real.file_name()?.to_str()?.parse().ok()?;
         let releases = real.parent().filter(|parent| parent.ends_with(RELEASES))?;
         Some((Self::open(releases.parent()?).ok()?, Some(id)))

@@ -6,7 +6,6 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// Which mount points are gone through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Crossing {
-    All,
     /// Those of root and of this user.
     Trusted,
     None,

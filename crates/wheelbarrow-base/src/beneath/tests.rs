@@ -349,7 +349,7 @@ fn nobody_waits_for_a_file_system_that_another_user_has_mounted() {
     let (kinds, exposure) = in_time(move || {
         assert_eq!((real(&link), is_missing(&link)), (link.clone(), false));
         let kind = |error: io::Error| error.kind();
-        let wary = Directory::open(&inside).unwrap().without_mounts_of_others();
+        let wary = Directory::open(&inside).unwrap();
         (
             [
                 kind(place(&inside, Path::new("given/deep/file")).unwrap_err()),
@@ -375,7 +375,7 @@ fn nobody_waits_for_a_file_system_that_another_user_has_mounted() {
 
 #[test]
 fn file_systems_of_root_are_gone_through() {
-    let root = Directory::open(Path::new("/")).unwrap().without_mounts_of_others();
+    let root = Directory::open(Path::new("/")).unwrap();
     root.sub("proc/sys").unwrap();
     root.file("proc/version").unwrap();
     assert_eq!(

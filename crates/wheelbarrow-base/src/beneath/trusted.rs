@@ -52,8 +52,7 @@ pub fn place(base: &Path, path: &Path) -> io::Result<Place> {
 
 /// [`place`] of an absolute path, and the `stat` of what is there. No file system of another user is asked.
 pub fn found(path: &Path) -> io::Result<(Place, Stat)> {
-    let mut place = place(Path::new("/"), path.strip_prefix("/").unwrap_or(path))?;
-    place.directory = place.directory.without_mounts_of_others();
+    let place = place(Path::new("/"), path.strip_prefix("/").unwrap_or(path))?;
     let stat = place.directory.stat_at(&place.name)?;
     Ok((place, stat))
 }
@@ -68,8 +67,8 @@ pub fn real(path: &Path) -> PathBuf {
 pub fn is_missing(path: &Path) -> bool {
     let mut exposed = None;
     let below = path.strip_prefix("/").unwrap_or(path);
-    let looked = follow(Path::new("/"), below, &mut exposed)
-        .and_then(|(above, _, name)| above.without_mounts_of_others().stat_at(&name));
+    let looked =
+        follow(Path::new("/"), below, &mut exposed).and_then(|(above, _, name)| above.stat_at(&name));
     exposed.is_none() && looked.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
@@ -79,7 +78,7 @@ fn follow(
     path: &Path,
     exposed: &mut Option<Exposure>,
 ) -> io::Result<(Directory, PathBuf, OsString)> {
-    let reached = Directory::open_following(base)?.without_mounts_of_others();
+    let reached = Directory::open_following(base)?;
     let mut walk = Walk { reached, shown: base.to_owned(), exposed };
     let mut left: Vec<OsString> = Vec::new();
     push(&mut left, path);
@@ -110,7 +109,7 @@ fn follow(
 pub fn socket(path: &Path) -> io::Result<OwnedFd> {
     let absolute = std::path::absolute(path)?;
     let place = place(Path::new("/"), absolute.strip_prefix("/").unwrap_or(&absolute))?;
-    let directory = place.directory.without_mounts_of_others();
+    let directory = place.directory;
     let open = directory.open_beneath(Path::new(&place.name), OFlags::PATH)?;
     match FileType::from_raw_mode(rustix::fs::fstat(&open)?.st_mode) {
         FileType::Socket => Ok(open),
@@ -209,7 +208,7 @@ impl Walk<'_> {
             Err(rustix::io::Errno::ACCESS) => open(OFlags::PATH),
             opened => opened,
         };
-        self.reached = Directory::from(opened.map_err(to_io_error)?).without_mounts_of_others();
+        self.reached = Directory::from(opened.map_err(to_io_error)?);
         if part == ".." {
             self.shown.pop();
         } else {

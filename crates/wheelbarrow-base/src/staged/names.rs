@@ -25,7 +25,7 @@ pub(super) fn open_parent(path: &Path) -> Result<Directory, FsError> {
         None => Directory::open_following(path),
     };
     // Whoever may write in it could mount a file system on what is looked for there.
-    opened.map(Directory::without_mounts_of_others).map_err(FsError::io("open the directory", path))
+    opened.map_err(FsError::io("open the directory", path))
 }
 
 /// The path of a file lock that is held briefly.

@@ -8,6 +8,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::{Anybody, Artifact};
+use wheelbarrow_base::beneath;
 use wheelbarrow_release::{FoundRelease, Root, find_release, probe_python};
 
 use super::list::state;
@@ -37,9 +38,9 @@ pub(super) fn run(arguments: &FindArguments, printer: &Printer) -> CommandResult
     let python = arguments.python.as_deref().map(probe).transpose()?;
     let python = python.as_ref().map(|python| python.executable.as_path());
     // Where there is no root yet, there is no release.
-    let found = match path.join("releases").is_dir() {
-        true => find_release(&Root::open(&path)?, &manifest, &Default::default(), python)?,
-        false => FoundRelease { id: None, state: None, live: None },
+    let found = match beneath::is_missing(&path.join("releases")) {
+        false => find_release(&Root::open(&path)?, &manifest, &Default::default(), python)?,
+        true => FoundRelease { id: None, state: None, live: None },
     };
     if arguments.root.json {
         return printer.json(&found);

@@ -1,9 +1,12 @@
 //! `wheelbarrow verify DEST`, `wheelbarrow verify --root ROOT`, `wheelbarrow verify ARTIFACT --allowed-signers FILE`
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use fs_err as fs;
 use wheelbarrow_base::Exit;
+use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_install::{Verification, verify};
 use wheelbarrow_release::{Root, live_release};
 
@@ -37,7 +40,7 @@ pub struct VerifyArguments {
 
 pub(super) fn run(arguments: &VerifyArguments, context: &Context, printer: &Printer) -> CommandResult<()> {
     let progress = Bar::new(printer);
-    if let Some(artifact) = arguments.destination.as_deref().filter(|path| path.is_file()) {
+    if let Some(artifact) = arguments.destination.as_deref().filter(|path| is_file(path)) {
         let trust = (context.judge)(arguments.allowed_signers.as_deref())?;
         return verify_artifact(artifact, &*trust, arguments.json, printer);
     }
@@ -71,6 +74,17 @@ pub(super) fn run(arguments: &VerifyArguments, context: &Context, printer: &Prin
     };
     let verification = live_release::verify(&root, &root.complete_or_live(id.as_ref())?, &progress)?;
     conclude(&verification, arguments, printer)
+}
+
+/// Whether `path` is or leads to a file. A file system that another user has mounted there is asked nothing: it is no link.
+fn is_file(path: &Path) -> bool {
+    let opened = Directory::open(path).map_err(|error| error.kind());
+    let is_asked = match opened {
+        Ok(_) => false,
+        Err(ErrorKind::InvalidData) => fs::read_link(path).is_ok(),
+        Err(_) => true,
+    };
+    is_asked && path.is_file()
 }
 
 fn conclude(

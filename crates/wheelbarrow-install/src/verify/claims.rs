@@ -176,8 +176,7 @@ fn project_links(manifest: &Manifest) -> Vec<(String, Sha256)> {
 
 /// The destination, as a directory.
 pub(super) fn open(destination: &Path) -> Result<Directory, InstallError> {
-    let open = Directory::open_following(destination).map(Directory::without_mounts_of_others);
-    open.map_err(|error| match error.kind() {
+    Directory::open(destination).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             InstallError::NoInstall { path: destination.to_path_buf() }
         }

@@ -188,3 +188,22 @@ fn a_check_waits_for_no_file_system_of_another_user() {
     let told = told(&result, place.path());
     assert!(!result.is_ok() && told.contains("another user has mounted"), "{told}");
 }
+
+/// The site's user replaces a directory of an install by a link to such a file system.
+#[test]
+fn a_check_looks_through_no_link_in_an_install() {
+    let (place, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let artifact = artifact(place.path(), "cp312");
+    let (mounted, site) = (other.path().join("mounted"), other.path().join("site"));
+    fs_err::create_dir(&mounted).unwrap();
+    fs_err::create_dir(&site).unwrap();
+    fs_err::os::unix::fs::symlink(&mounted, site.join(".wheelbarrow")).unwrap();
+    let Some(_mount) = SilentMount::at(&mounted) else { return };
+    let shown = place.path().to_path_buf();
+    let result = in_time(move || {
+        assert!(wheelbarrow_install::verify(&site, &Silent).is_err());
+        checked(&artifact, &site, Existing::Replace)
+    });
+    let told = told(&result, &shown);
+    assert!(!result.is_ok() && told.contains("receipt.json"), "{told}");
+}

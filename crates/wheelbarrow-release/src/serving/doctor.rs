@@ -21,7 +21,7 @@ use std::time::Duration;
 use rustix::fs::FileType;
 use serde::Serialize;
 use wheelbarrow_artifact::release::{Manager, Server};
-use wheelbarrow_base::beneath::{Place, found};
+use wheelbarrow_base::beneath::{self, Place, found};
 use wheelbarrow_base::{Explain, shell_word};
 pub use wheelbarrow_install::policy::SelinuxMode;
 use wheelbarrow_install::policy::{KernelLabels, Labels, selinux_mode};
@@ -145,6 +145,14 @@ fn judge_probe(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
     });
 }
 
+/// Whether a link is there. No link of another user is followed on the way.
+fn is_link(path: &Path) -> bool {
+    let Some((above, name)) = path.parent().zip(path.file_name()) else { return false };
+    let above = beneath::place(Path::new("/"), above.strip_prefix("/").unwrap_or(above));
+    let found = above.and_then(|above| above.directory.sub(&above.name)?.stat_at(name));
+    found.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+}
+
 /// Shared paths that lead to nothing, or that the site's user cannot write to. A file of root's may be one that the site only
 /// reads.
 ///
@@ -156,7 +164,7 @@ pub(crate) fn unusable_shared(root: &Root, settings: &Settings) -> Vec<Finding> 
     for shared in &settings.shared {
         let path = root.shared().join(shared.path.as_str());
         let (what, hint) = match (found(&path), identity) {
-            (Err(error), _) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => (
+            (Err(error), _) if error.kind() == io::ErrorKind::NotFound && is_link(&path) => (
                 "it is a link to what is not there, so the site cannot write there".to_owned(),
                 "mount or make what it leads to, or remove the link".to_owned(),
             ),

@@ -125,7 +125,7 @@ pub(crate) fn touch(path: &Path) -> Result<(), ReleaseError> {
     let absolute = std::path::absolute(path).map_err(touch())?;
     let below = absolute.strip_prefix("/").unwrap_or(&absolute);
     let place = beneath::place(Path::new("/"), below).map_err(touch())?;
-    let directory = place.directory.without_mounts_of_others();
+    let directory = place.directory;
     let file = directory.append(&place.name, 0o666).map_err(touch())?;
     let before = file.metadata().and_then(|metadata| metadata.modified());
     let before = before.map_err(ReleaseError::io("look at", path))?;

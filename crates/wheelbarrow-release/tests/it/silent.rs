@@ -30,6 +30,35 @@ fn a_file_system_on_static_root_is_not_entered() {
     assert_eq!(left, files - 1);
 }
 
+/// A version that shares a path within one that the live release shares.
+#[test]
+fn a_file_system_below_a_shared_path_is_not_entered() {
+    let Some(place) = place() else { return };
+    let settings =
+        |shared| format!("owner = '{OWNER}'\nshared = ['{shared}']\ncheck = {{ enabled = false }}");
+    place.deploy(&place.artifact("1", &settings("media"))).unwrap();
+    let artifact = place.artifact("2", &settings("media/users/avatars"));
+    let Some(mount) = SilentMount::at(&place.root().path().join("shared/media")) else { return };
+    let (deployed, place) = in_time(move || (place.deploy(&artifact).is_ok(), place));
+    drop(mount);
+    assert!(deployed);
+    drop(place);
+}
+
+/// Files of the site are in a directory of its user.
+#[test]
+fn a_file_system_on_the_directory_of_shared_files_is_not_entered() {
+    let Some(place) = place() else { return };
+    let settings = |shared| format!("owner = '{OWNER}'\nshared = [{shared}]\ncheck = {{ enabled = false }}");
+    place.deploy(&place.artifact("1", &settings("'a.sqlite3'"))).unwrap();
+    let artifact = place.artifact("2", &settings("'a.sqlite3', 'b.sqlite3'"));
+    let Some(mount) = SilentMount::at(&place.root().path().join("shared/.files")) else { return };
+    let (error, place) = in_time(move || (place.deploy(&artifact).unwrap_err().to_string(), place));
+    drop(mount);
+    assert!(error.contains("failed at the configure"), "{error}");
+    drop(place);
+}
+
 /// An earlier version deployed with a Python of the site's user.
 #[test]
 fn a_python_in_a_file_system_of_another_user_is_not_waited_for() {
