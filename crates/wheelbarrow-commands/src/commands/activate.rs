@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &ActivateArguments, printer: &Printer) -> CommandRe
     }
     let progress = Bar::interruptible(printer);
     let operator = switch.operator(&progress);
-    let activated = activate(&root, &id, &Default::default(), switch.prepare(), &operator)?;
+    let activated = activate(&root, &id, switch.prepare(), &operator)?;
     printer.deed();
     report(&activated, "is live", json, printer)
 }

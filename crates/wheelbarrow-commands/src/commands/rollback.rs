@@ -30,7 +30,7 @@ pub(super) fn run(arguments: RollbackArguments, printer: &Printer) -> CommandRes
     let root = arguments.root.open()?;
     let to = arguments.to.map(|to| find(&root, &to)).transpose()?;
     let of = arguments.wait.deploy_id.clone();
-    let options = RollbackOptions { to, of, force: arguments.force, settings: Default::default() };
+    let options = RollbackOptions { to, of, force: arguments.force };
     let progress = Bar::interruptible(printer);
     if arguments.dry_run {
         let planned = plan_rollback(&root, &options, &progress)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::Serialize;
-use wheelbarrow_artifact::release::ReleaseSettings;
+use wheelbarrow_artifact::release::{ReleaseSettings, Server};
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order::Inserted;
 
@@ -51,20 +51,17 @@ pub struct RollbackOptions {
     pub of: Option<String>,
     /// Even over migrations that cannot be taken back.
     pub force: bool,
-    /// What flags say.
-    pub settings: ReleaseSettings,
 }
 
 /// Makes any complete release live. One that never was live is checked and prepared first, as a deploy does it.
 pub fn activate(
     root: &Root,
     id: &ReleaseId,
-    flags: &ReleaseSettings,
     prepare: Prepare,
     operator: &Operator<'_>,
 ) -> Result<Activated, ReleaseError> {
     let locked = recovery::begin(root, "activate", operator)?;
-    activate_in(&locked, root.complete(id)?, flags, prepare)
+    activate_in(&locked, root.complete(id)?, &Default::default(), prepare)
 }
 
 /// The same, by whoever has the lock.
@@ -98,7 +95,7 @@ pub fn rollback(
     }
     // What is left may be the very thing that is broken.
     let left = root.live()?.and_then(|live| root.complete(&live).ok());
-    let (settings, steps) = plan_return(root, Operation::Rollback, &target, &options.settings)?;
+    let (settings, steps) = plan_return(root, Operation::Rollback, &target, &Default::default())?;
     let activated = make_live(&locked, Operation::Rollback, target, &settings, steps)?;
     if left.is_some_and(|left| left.record.environment_sha256 != environment) {
         operator.progress.note(
@@ -117,7 +114,7 @@ pub fn plan_rollback(
     let previous = root.live()?;
     let id = match rollback_target(root, options, |release| applied(root, release, progress), progress)? {
         Some(target) => {
-            let (settings, _) = plan_return(root, Operation::Rollback, &target, &options.settings)?;
+            let (settings, _) = plan_return(root, Operation::Rollback, &target, &Default::default())?;
             services::plan(root, &settings, &target.site()?.project.import_path)?;
             Some(target.record.id)
         }
@@ -310,7 +307,10 @@ fn plan_return(
 ) -> Result<(Settings, Steps<'static>), ReleaseError> {
     let live = root.live()?;
     let settings = Settings::of(root, release, flags)?;
-    let settings = settings.going_back_from(Settings::of_left(root, live.as_ref()).as_ref());
+    let mut settings = settings.going_back_from(Settings::of_left(root, live.as_ref()).as_ref());
+    if flags.server == Some(Server::None) {
+        settings.server = Server::None;
+    }
     let steps = plan::activate(&settings, operation, None, live.as_ref() == Some(release.id()));
     Ok((settings, steps))
 }

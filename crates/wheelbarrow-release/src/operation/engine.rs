@@ -216,8 +216,10 @@ fn what_is_left(root: &Root, id: &ReleaseId, previous: Option<&ReleaseId>, outco
     match (outcome, live) {
         (Outcome::Unchanged, _) => "nothing was switched".to_owned(),
         (Outcome::Reverted, Ok(Some(live))) => {
-            let has_server = settings(&live)
-                .is_some_and(|settings| settings.server != Server::None || !settings.services.is_empty());
+            let has_server = [&live, id]
+                .into_iter()
+                .filter_map(settings)
+                .any(|settings| settings.server != Server::None || !settings.services.is_empty());
             let runs = if has_server { format!("; {}", runs()) } else { String::new() };
             format!("{live}, which was live before, is live again{runs}")
         }

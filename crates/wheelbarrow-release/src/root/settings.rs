@@ -142,12 +142,12 @@ impl Settings {
         Self::of(root, &release, &Default::default()).ok()
     }
 
-    /// For going back to a release that names no server or no probe, from one that does: what runs was told by that one, and
-    /// must be told again. A borrowed probe may ask for a page that the older release does not have, so any answer counts
+    /// For going back to a release without a server or a probe, from one that has them: what runs was told by that one, and
+    /// must be told again. `server = none` is no other: it may be a flag of a first deploy, before a server ran. A borrowed probe may ask for a page that the older release does not have, so any answer counts
     /// that is no error of the server; which release answers is seen by its processes.
     pub(crate) fn going_back_from(mut self, left: Option<&Self>) -> Self {
         let Some(left) = left else { return self };
-        if self.declared.server.is_none() {
+        if self.server == Server::None {
             self.server = left.server.clone();
             self.reload_timeout = left.reload_timeout;
             self.server_log = self.server_log.or_else(|| left.server_log.clone());

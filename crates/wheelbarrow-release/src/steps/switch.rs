@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use wheelbarrow_artifact::release::Server;
 use wheelbarrow_base::progress::{Progress, Unit};
 
 use crate::ReleaseError;
@@ -103,14 +104,16 @@ pub(crate) fn serve_again(
     live: &CompleteRelease,
     left: Option<&Settings>,
 ) -> Result<(), ReleaseError> {
-    let settings = Settings::of(locked.root, live, &Default::default())?.going_back_from(left);
+    let settings = Settings::of(locked.root, live, &Default::default())?;
+    let is_told = settings.server != Server::None;
+    let settings = settings.going_back_from(left);
     let progress = Uncancellable(locked.operator.progress);
     startable::check(live, &settings, &progress)?;
     let log = ServerLog::begin(locked.root, &settings);
     let told = SystemTime::now();
     let served = match services::start(locked.root, live, &settings, Workers::Kept, &progress) {
         // The server of the release that failed may never have run.
-        Err(error) if settings.declared.server.is_none() => {
+        Err(error) if !is_told => {
             progress.note(&format!("not all of {} was started again: {error}", live.id()));
             Ok(ServingProof::None("the server could not be reloaded"))
         }

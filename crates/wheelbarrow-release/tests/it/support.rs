@@ -120,7 +120,7 @@ impl Place {
     }
 
     pub(crate) fn activate(&self, id: &ReleaseId) -> Result<Activated, ReleaseError> {
-        self.operator(|operator| activate(&self.root(), id, &Default::default(), Prepare::Run, operator))
+        self.operator(|operator| activate(&self.root(), id, Prepare::Run, operator))
     }
 
     pub(crate) fn remove(&self, id: &ReleaseId) -> Result<(), ReleaseError> {

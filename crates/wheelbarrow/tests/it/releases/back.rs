@@ -60,6 +60,16 @@ impl Served {
 
     /// With a server and the deadline of its probe, in seconds.
     fn deploy_with(&self, version: &str, status: u16, server: Option<(&str, u64)>) -> Said {
+        self.deploy_flagged(version, status, server, &[])
+    }
+
+    fn deploy_flagged(
+        &self,
+        version: &str,
+        status: u16,
+        server: Option<(&str, u64)>,
+        flags: &[&str],
+    ) -> Said {
         let settings = |(server, deadline)| {
             let url = format!("http://127.0.0.1:{}/health/", self.port);
             format!("server = {server}\nprobe = {{url = '{url}', deadline = {deadline}, successes = 1}}")
@@ -72,7 +82,8 @@ impl Served {
         ];
         let release = site::settings(&server.map(settings).unwrap_or_default());
         let artifact = Site { version, release, code }.write(self.place.directory.path());
-        let words = deploy_words(&artifact);
+        let mut words = deploy_words(&artifact);
+        words.extend(flags.iter().map(ToString::to_string));
         self.place.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
@@ -126,6 +137,26 @@ fn a_deploy_that_fails_gives_the_server_the_old_release_again() {
     let said = served.deploy("2", 500, true);
     assert_eq!((said.code, served.place.live()), (13, Some(1)), "{}", said.all());
     assert_eq!(served.answer().as_deref(), Some("1"), "{}", said.all());
+}
+
+/// As a first deploy before the server runs has to be.
+#[test]
+fn a_server_that_a_flag_of_the_older_release_turned_off_is_restarted() {
+    let served = Served::new();
+    let server = format!("{{kind = 'command', command = [{:?}]}}", served.restart.display().to_string());
+    let first = served.deploy_flagged("1", 200, Some((&server, 3)), &["--server", "none", "--no-probe"]);
+    assert_eq!(first.code, 0, "{}", first.all());
+    served.start_by_hand();
+    let said = served.deploy("2", 500, true);
+    assert_eq!((said.code, served.place.live()), (13, Some(1)), "{}", said.all());
+    assert_eq!(served.answer().as_deref(), Some("1"), "{}", said.all());
+    assert!(said.err.contains("is live again; every process runs 1-"), "{}", said.all());
+    assert_eq!(served.deploy("3", 200, true).code, 0);
+    for (words, version) in [(&["rollback"][..], "1"), (&["activate", "3"], "3"), (&["activate", "1"], "1")] {
+        let said = served.place.run(words);
+        assert_eq!(said.code, 0, "{}", said.all());
+        assert_eq!(served.answer().as_deref(), Some(version), "{}", said.all());
+    }
 }
 
 /// As uWSGI, which begins with the time that the file has when it starts: one that was just starting misses a touch.
