@@ -219,9 +219,17 @@ impl Explain for ReleaseError {
                 ));
                 return output.map_or(hint.clone(), |output| output.hint(hint));
             }
-            Self::Failed { source, is_first: true, .. } if source.is_of_start() => {
-                let hint = "if the server cannot start without `current`: deploy with `--no-probe`, start the server, \
-                            then `wheelbarrow activate ID` probes it";
+            Self::Failed { source, is_first: true, .. } if source.is_of_start() || source.is_of_signal() => {
+                let hint = match source.is_of_start() {
+                    true => {
+                        "if the server cannot start without `current`: deploy with `--no-probe`, start the server, \
+                         then `wheelbarrow activate ID` probes it"
+                    }
+                    false => {
+                        "if the command needs a running server: deploy with `--server none --no-probe`, start the server, \
+                         then deploy again"
+                    }
+                };
                 let output = source.server_said();
                 let hint = Some(hint.to_owned());
                 return output.map_or(hint.clone(), |output| output.hint(hint));
@@ -339,6 +347,19 @@ mod tests {
 
     #[test]
     fn hints_name_the_cure_of_each_case() {
+    #[test]
+    fn a_first_deploy_that_cannot_signal_its_server_names_the_way_out() {
+        let hint = |command: &str| {
+            let (command, problem) = (command.to_owned(), "ended with 1".to_owned());
+            let source = ReleaseError::Command { command, problem, tail: String::new(), log: None };
+            let (phase, outcome, left) = (Phase::Reload, Outcome::Reverted, String::new());
+            let (id, source) = ("1-1a2b3c4d".parse().unwrap(), Box::new(source));
+            ReleaseError::Failed { id, phase, outcome, left, is_first: true, source, revert: None }.hint()
+        };
+        assert!(hint("kill -HUP 7").unwrap().contains("`--server none --no-probe`"));
+        assert_eq!(hint("systemctl restart a.service"), None);
+    }
+
         let untrusted = ReleaseError::Untrusted { path: "/srv/site".into(), reason: String::new() };
         assert!(untrusted.hint().unwrap().contains("`runuser -u USER -- ...`"));
         let missing = ReleaseError::Unit { unit: "a.service".to_owned(), problem: UnitProblem::Missing };
