@@ -222,6 +222,11 @@ mod tests {
             Verdict::Torn { pid: 2, code: id(code), dependencies }
         };
         assert_eq!(of(seen(2, 1, Some(2), 1, &[1])), torn(2, &[1]));
+        // A site that imports nothing but itself.
+        for mapped in [&[][..], &[1]] {
+            let worker = Process { dependencies: None, ..seen(2, 1, Some(2), 2, mapped) };
+            assert_eq!(of(worker), Verdict::One { id: id(2) });
+        }
         // The site was imported before the fork, and something more after it.
         assert_eq!(of(seen(2, 1, Some(1), 2, &[1])), torn(1, &[2]));
         assert_eq!(of(seen(2, 1, Some(1), 1, &[1, 2])), torn(1, &[1, 2]));

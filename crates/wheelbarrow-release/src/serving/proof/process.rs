@@ -47,10 +47,11 @@ pub enum Verdict {
 
 impl Process {
     /// The releases that its dependencies come from. A master of an earlier release that was told to reload leaves what
-    /// it has mapped itself in its workers; what they import anew counts.
+    /// it has mapped itself in its workers; what they import anew counts. A worker that imported the site's code and no
+    /// dependency uses none but those of its server.
     pub fn dependencies(&self) -> BTreeSet<ReleaseId> {
         let mapped = self.mapped.iter().cloned();
-        match &self.dependencies {
+        match self.dependencies.as_ref().or(self.code.as_ref()) {
             Some(imported) => {
                 mapped.filter(|id| Some(id) != self.started_in.as_ref()).chain([imported.clone()]).inserted()
             }
