@@ -66,6 +66,8 @@ pub enum ReleaseError {
     Moved { root: PathBuf, from: PathBuf },
     #[error("{} is not a directory", path.display())]
     NotADirectory { path: PathBuf },
+    #[error("{} cannot be a site root: {reason}", path.display())]
+    Misplaced { path: PathBuf, reason: String },
     #[error("{} is {found}, not a link to one of the releases", path.display())]
     ForeignCurrent { path: PathBuf, found: String },
     #[error("another wheelbarrow command is working on {}{}", root.display(), describe(holder.as_ref()))]

@@ -37,7 +37,7 @@ impl Explain for ReleaseError {
             Self::Unit { problem, .. } => problem.exit(),
             Self::NotARoot { .. } | Self::NotADirectory { .. } | Self::ForeignCurrent { .. } => Exit::Refused,
             Self::Unknown { .. } | Self::Incomplete { .. } | Self::NothingLive { .. } => Exit::Refused,
-            Self::Mounted { .. } => Exit::Refused,
+            Self::Mounted { .. } | Self::Misplaced { .. } => Exit::Refused,
             Self::HoldsData { .. } | Self::RescuedAlready { .. } | Self::NotShared { .. } => Exit::Refused,
             Self::Needed { .. } | Self::NoAncestor { .. } | Self::Altered { .. } | Self::NotStored { .. } => {
                 Exit::Refused
@@ -104,7 +104,9 @@ impl Explain for ReleaseError {
                 "its owner would become root: name a Python of root's with `--python PATH`, pack one with `build --with-python`, \
                  or give ROOT to the user who owns it, and deploy as that user"
             }
-            Self::NotADirectory { .. } => "name the directory of the site, absent or made by a deploy",
+            Self::NotADirectory { .. } | Self::Misplaced { .. } => {
+                "name the directory of the site, absent or made by a deploy"
+            }
             Self::Unit { problem, .. } => return Some(problem.hint()),
             Self::ForeignUnit { .. } => {
                 "set another `unit_name` in `[release]` of ROOT/shared/wheelbarrow.toml; if the root was moved, disable and remove \

@@ -10,6 +10,7 @@
 //! ```
 
 pub(crate) mod compatible;
+pub(crate) mod create;
 pub(crate) mod current;
 pub(crate) mod data;
 pub(crate) mod distributions;
@@ -42,7 +43,6 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::format::{self, Misread, Newer};
-use wheelbarrow_base::SharedUmask;
 use wheelbarrow_base::beneath::{self, Directory};
 use wheelbarrow_wheel::order;
 
@@ -93,39 +93,17 @@ impl Root {
         Ok(root)
     }
 
-    /// Makes `path`, absolute, a site root, with everything in it that is not there yet.
-    pub fn create(path: &Path) -> Result<Self, ReleaseError> {
-        let root = Self::trusted_at(path)?;
-        let _umask = SharedUmask::set();
-        for directory in [
-            root.releases(),
-            root.shared(),
-            root.store(),
-            root.trash(),
-            root.mark_directory(Mark::Pinned),
-            root.mark_directory(Mark::Bad),
-        ] {
-            if !directory.is_dir() {
-                make_directory(&root, &directory)?;
-            }
-        }
-        // Another user may have been faster with a link.
-        check_trusted(&root)?;
-        // What is put together in there is for nobody else before it was looked at.
-        let trash = Directory::open(&root.trash()).map_err(ReleaseError::io("open", &root.trash()))?;
-        if trash.stat().is_ok_and(|stat| stat.st_mode & 0o077 != 0 && is_own(&stat)) {
-            trash.set_mode(0o700).map_err(ReleaseError::io("set the mode of", &root.trash()))?;
-        }
-        Ok(root)
-    }
-
     /// The root at `path`, absolute, which [`Root::create`] has made.
     pub fn open(path: &Path) -> Result<Self, ReleaseError> {
         let root = Self::trusted_at(path)?;
-        if root.releases().is_dir() && root.state().is_dir() {
+        if root.is_made() {
             return Ok(root);
         }
         Err(ReleaseError::NotARoot { path: path.to_path_buf() })
+    }
+
+    fn is_made(&self) -> bool {
+        self.releases().is_dir() && self.state().is_dir()
     }
 
     /// The root that `path`, absolute, is, or the root and the release, where `path` is or leads to a release. None of an
@@ -375,27 +353,6 @@ fn check_trusted(root: &Root) -> Result<(), ReleaseError> {
     Ok(())
 }
 
-/// With those above it. Root makes nothing where another user may have a say in what is made.
-fn make_directory(root: &Root, directory: &Path) -> Result<(), ReleaseError> {
-    let failed = ReleaseError::io("make the directory", directory);
-    let untrusted = |reason| Err(ReleaseError::Untrusted { path: root.path().to_path_buf(), reason });
-    if !rustix::process::geteuid().is_root() {
-        return fs::create_dir_all(directory).map_err(failed);
-    }
-    match beneath::make_directories(directory, 0o777) {
-        Ok(None) => Ok(()),
-        Ok(Some(exposure)) => untrusted(exposure.to_string()),
-        // A link that another user may have made.
-        Err(error) if error.kind() == ErrorKind::InvalidData => untrusted(error.to_string()),
-        Err(error) => Err(failed(error)),
-    }
-}
-
-fn is_own(stat: &rustix::fs::Stat) -> bool {
-    let user = rustix::process::geteuid();
-    user.is_root() || stat.st_uid == user.as_raw()
-}
-
 /// What can be said of a release from outside: an empty file named after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
@@ -408,7 +365,6 @@ pub(crate) enum Mark {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{chown, symlink};
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -447,58 +403,5 @@ mod tests {
         std::os::unix::fs::lchown(&releases, Some(4321), None).unwrap();
         assert!(matches!(check_trusted(&root).unwrap_err(), ReleaseError::Untrusted { .. }));
         assert!(matches!(Root::open(root.path()).unwrap_err(), ReleaseError::Untrusted { .. }));
-    }
-
-    #[test]
-    fn nothing_is_made_where_a_link_of_another_user_leads() {
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: only root is tricked like that");
-            return;
-        }
-        let place = tempfile::tempdir().unwrap();
-        let (above, elsewhere) = (place.path().join("above"), place.path().join("elsewhere"));
-        fs_err::create_dir(&above).unwrap();
-        fs_err::create_dir(&elsewhere).unwrap();
-        chown(&above, Some(4321), None).unwrap();
-        symlink(&elsewhere, above.join("site")).unwrap();
-        for path in [above.join("site"), above.join("site/below/it"), above.join("other")] {
-            assert!(matches!(Root::create(&path).unwrap_err(), ReleaseError::Untrusted { .. }), "{path:?}");
-        }
-        assert_eq!(fs_err::read_dir(&elsewhere).unwrap().count(), 0);
-        assert_eq!(fs_err::read_dir(&above).unwrap().count(), 1);
-    }
-
-    /// In a directory such as `/tmp`, between a look at the path and the making of directories.
-    #[test]
-    fn links_made_during_the_creation_of_a_root_are_not_followed() {
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: only root is tricked like that");
-            return;
-        }
-        let place = tempfile::tempdir().unwrap();
-        let (above, elsewhere) = (place.path().join("above"), place.path().join("elsewhere"));
-        fs_err::create_dir(&above).unwrap();
-        fs_err::create_dir(&elsewhere).unwrap();
-        fs_err::set_permissions(&above, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
-        let (link, site) = (above.join("link"), above.join("site"));
-        let ended = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !ended.load(Ordering::Relaxed) {
-                    symlink(&elsewhere, &link).unwrap();
-                    std::os::unix::fs::lchown(&link, Some(4321), None).unwrap();
-                    let _ = fs_err::rename(&link, &site);
-                    let _ = fs_err::remove_file(&link);
-                    let _ = fs_err::remove_file(&site);
-                }
-            });
-            for _ in 0..100 {
-                if Root::create(&site).is_ok() {
-                    fs_err::remove_dir_all(&site).unwrap();
-                }
-            }
-            ended.store(true, Ordering::Relaxed);
-        });
-        assert_eq!(fs_err::read_dir(&elsewhere).unwrap().count(), 0);
     }
 }

@@ -20,7 +20,7 @@ use crate::root::receipt::Receipt;
 use crate::root::release::CompleteRelease;
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
-use crate::root::trusted;
+use crate::root::{create, trusted};
 use crate::serving::{services, unit_user};
 use crate::stage::configure::ReleaseEnvironment;
 use crate::steps::configure::Configure;
@@ -123,7 +123,9 @@ pub fn rewrite_environment(
 
 /// Says what [`rewrite_environment`] would do; the root need not exist.
 pub fn plan_rewrite(root: &Path, change: &VariableChange) -> Result<RewrittenFile, ReleaseError> {
-    changed_file(&Root::trusted_at(root)?, change).map(|(rewritten, _)| rewritten)
+    let root = Root::trusted_at(root)?;
+    create::check_place(&root)?;
+    changed_file(&root, change).map(|(rewritten, _)| rewritten)
 }
 
 fn changed_file(root: &Root, change: &VariableChange) -> Result<(RewrittenFile, Vec<u8>), ReleaseError> {

@@ -15,7 +15,6 @@ use wheelbarrow_install::{InstallError, Pip, choose_target, virtualenv};
 use crate::operation::activate::{activate_in, plan_activation};
 use crate::operation::{engine, plan, recovery};
 use crate::report::changes::{Changes, VersionChange, python_change, python_of, shown_python};
-use crate::root::compatible;
 use crate::root::journal::{JournalEvent, Operation, Phase};
 use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::operator::Operator;
@@ -23,6 +22,7 @@ use crate::root::release::{CompleteRelease, ReleaseRecord};
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
 use crate::root::trusted_python;
+use crate::root::{compatible, create};
 use crate::serving::doctor::{self, Finding};
 use crate::serving::{programs, services, unit_user};
 use crate::stage::configure::{self, ReleaseEnvironment};
@@ -103,6 +103,9 @@ pub struct DeployPlan {
     /// A sentence for each service whose program is missing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// What may be a mistake about the root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
 }
 
 /// What a deploy did.
@@ -194,6 +197,7 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         steps: Vec::new(),
         lacking,
         missing: programs::missing(&settings, &programs::of_wheels(&artifact)),
+        doubt: create::doubt(&root),
     };
     let (steps, settings) = match found {
         None => (steps(artifact, digest, &settings, (virtualenv, interpreter), options), settings),
@@ -226,8 +230,10 @@ pub fn deploy(
         let code = &prepared.artifact.manifest().project.import_path;
         services::inspect(&Root::at(root), &prepared.settings, code)?;
     }
+    let doubt = create::doubt(&Root::at(root));
     let root = Root::create(root)?;
     let locked = recovery::begin(&root, "deploy", operator)?;
+    doubt.iter().for_each(|doubt| operator.progress.note(&format!("made {doubt}")));
     let previous = root.live()?;
     note_doubts(&root, previous.as_ref(), &prepared, operator);
     let signed_by = prepared.artifact.vouched_by().map(str::to_owned);
@@ -359,6 +365,7 @@ fn reused(
 
 /// All that can be known before anything is written.
 fn inspect(root: &Root, options: &DeployOptions) -> Result<PreparedDeploy, ReleaseError> {
+    create::check_place(root)?;
     root.live()?;
     compatible::check(root)?;
     let standing = root.path().ancestors().find(|path| path.is_dir());

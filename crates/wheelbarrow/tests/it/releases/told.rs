@@ -164,6 +164,34 @@ fn a_file_cannot_be_a_site_root() {
 }
 
 #[test]
+fn a_new_root_among_other_files_is_noted_and_none_is_made_inside_another() {
+    let place = Place::new();
+    fs_err::create_dir(place.root()).unwrap();
+    fs_err::write(place.root().join("index.html"), "").unwrap();
+    let artifact = place.artifact(&Version::good("1"));
+    let deploy = |root: &str, flags: &[&str]| {
+        let words = deploy_words(&artifact);
+        let words: Vec<&str> = words.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        place.finish(place.command(&words).env("WHEELBARROW_ROOT", root))
+    };
+    let doubt = "a new site root in [PLACE]/site, which was not empty";
+    let said = deploy("site", &["--dry-run"]);
+    assert!(said.code == 0 && said.out.contains(&format!("would make  {doubt}")), "{}", said.all());
+    let said = deploy("site", &[]);
+    assert!(said.code == 0 && said.err.contains(&format!("note: made {doubt}")), "{}", said.all());
+    let said = deploy("site", &[]);
+    assert!(said.code == 0 && !said.err.contains("new site root"), "{}", said.all());
+    for root in ["site/releases", "site/current/code", "site/shared/x", "site/store", "/"] {
+        for flags in [&["--dry-run"][..], &[]] {
+            let said = deploy(root, flags);
+            assert!(said.code == 5 && said.err.contains("cannot be a site root: "), "{root}: {}", said.all());
+            assert!(said.err.contains("hint: name the directory of the site"), "{}", said.all());
+        }
+    }
+    assert!(!std::path::Path::new("/releases").exists() && !place.root().join("shared/x").exists());
+}
+
+#[test]
 fn unsatisfiable_settings_are_refused_beforehand() {
     let place = Place::new();
     for (flag, value) in [("--check-expected", "99"), ("--check-expected", "600"), ("--check-path", "health")]
