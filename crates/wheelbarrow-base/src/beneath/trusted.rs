@@ -232,8 +232,8 @@ impl Walk<'_> {
 /// itself.
 pub fn exposure(open: std::os::fd::BorrowedFd<'_>, path: &Path) -> io::Result<Option<Exposure>> {
     let stat = rustix::fs::fstat(open)?;
-    let is_sticky =
-        FileType::from_raw_mode(stat.st_mode) == FileType::Directory && stat.st_mode & 0o1000 != 0;
+    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let is_sticky = is_directory && stat.st_mode & 0o1000 != 0;
     let writes = |bit| stat.st_mode & bit != 0 && !is_sticky;
     let reason = if !is_ours(stat.st_uid) {
         format!("belongs to {}", name_of("/etc/passwd", stat.st_uid, "user"))
@@ -243,10 +243,32 @@ pub fn exposure(open: std::os::fd::BorrowedFd<'_>, path: &Path) -> io::Result<Op
         format!("may be written by {}", name_of("/etc/group", stat.st_gid, "group"))
     } else if writes(0o020) && rustix::fs::fgetxattr_query(open, c"system.posix_acl_access").is_ok() {
         "may be written by others, by its access control list".to_owned()
+    } else if is_directory && !is_sticky && gives_away(open, stat.st_gid) {
+        "gives files that are made in it to others, by its default access control list".to_owned()
     } else {
         return Ok(None);
     };
     Ok(Some(Exposure { path: path.to_path_buf(), reason }))
+}
+
+/// Whether other users may write what is made in a directory, whatever the umask is: acl(5), and posix_acl_xattr.h of Linux.
+fn gives_away(open: std::os::fd::BorrowedFd<'_>, group: u32) -> bool {
+    let mut list = [0; 4096];
+    let length = match rustix::fs::fgetxattr(open, c"system.posix_acl_default", &mut list) {
+        Ok(length) => length,
+        Err(error) => return error == rustix::io::Errno::RANGE,
+    };
+    // A version, then the tag, the rights and the user or group of each entry.
+    list[..length].get(4..).unwrap_or_default().chunks_exact(8).any(|entry| {
+        let number = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
+        entry[2] & 2 != 0
+            && match entry[0] {
+                0x02 => !is_ours(number),
+                0x04 => has_others(group),
+                0x08 => has_others(number),
+                tag => tag == 0x20,
+            }
+    })
 }
 
 fn is_ours(user: u32) -> bool {
@@ -299,6 +321,32 @@ fn fields(text: &str) -> Vec<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_gives_new_files_to_others_is_exposed() {
+        let place = tempfile::tempdir().unwrap();
+        let reason = || {
+            let open = rustix::fs::open(place.path(), OFlags::RDONLY, Mode::empty()).unwrap();
+            exposure(open.as_fd(), place.path()).unwrap().map(|exposure| exposure.reason)
+        };
+        let own = rustix::process::geteuid().as_raw();
+        // setfacl -d -m u:USER:RIGHTS
+        for (user, rights, is_exposed) in [(4321, 7, true), (4321, 5, false), (own, 7, false)] {
+            let (none, all) = (u32::MAX, [(1, 7), (2, rights), (4, 5), (0x10, 7), (0x20, 5)]);
+            let mut list = 2_u32.to_le_bytes().to_vec();
+            for (tag, rights) in all {
+                let number = if tag == 2 { user } else { none };
+                list.extend([tag, 0, rights, 0]);
+                list.extend(number.to_le_bytes());
+            }
+            let name = c"system.posix_acl_default";
+            match rustix::fs::setxattr(place.path(), name, &list, rustix::fs::XattrFlags::empty()) {
+                Err(rustix::io::Errno::NOTSUP) => return println!("skipped: no access lists here"),
+                set => set.unwrap(),
+            }
+            assert_eq!(reason().is_some(), is_exposed, "{user} {rights}: {:?}", reason());
+        }
+    }
 
     #[test]
     fn all_groups_of_a_number_have_members() {
