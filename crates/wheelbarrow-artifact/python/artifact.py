@@ -122,6 +122,9 @@ class Artifact:
             found = json.loads(self.read_small(FACTS, LARGEST_FACTS).decode("utf-8").replace(PLACE, quoted))
         except ValueError as error:
             raise broken(self.name, "%s cannot be understood: %s" % (FACTS, error)) from None
+        paths = [found[key] for key in ("site_packages", "headers", "cache_tag")]
+        if not all(map(exact.is_safe, paths)) or "/" in found["cache_tag"]:
+            raise broken(self.name, "%s names a place outside of the virtualenv" % FACTS)
         musl = interpreter.musl(found["machine"]) if found["libc"]["name"] == "musl" else None
         found["libc"] = musl or facts["libc"]
         self.brings_python = True

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use wheelbarrow_base::json;
+use wheelbarrow_base::{SafePath, json};
 use wheelbarrow_platform::Libc;
 
 use crate::artifact::Artifact;
@@ -47,6 +47,12 @@ pub fn placed(text: &[u8], destination: &Path) -> io::Result<Interpreter> {
     let quoted = serde_json::to_string(destination)?;
     let mut interpreter: Interpreter =
         json::from_slice(text.replace(PLACE, &quoted[1..quoted.len() - 1]).as_bytes())?;
+    for path in [&interpreter.site_packages, &interpreter.headers, &interpreter.cache_tag] {
+        SafePath::new(path).map_err(io::Error::other)?;
+    }
+    if interpreter.cache_tag.contains('/') {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
     interpreter.libc = libc_in(Path::new("/"), interpreter.libc, &interpreter.machine);
     Ok(interpreter)
 }
@@ -127,11 +133,20 @@ mod tests {
     fn facts_are_for_the_destination() {
         let facts = r#"{"executable": "/wheelbarrow.destination/python/bin/python3.12", "version": [3, 12, 1],
             "implementation": "cpython", "cache_tag": "cpython-312", "magic": "", "abi": "cp312",
-            "machine": "x86_64", "libc": {"name": "musl", "version": [1, 2]}, "site_packages": "", "headers": ""}"#;
+            "machine": "x86_64", "libc": {"name": "musl", "version": [1, 2]}, "site_packages": "lib/python3.12/site-packages",
+            "headers": "include/site/python3.12"}"#;
         let destination = Path::new("/srv/a \"b\"");
         let interpreter = placed(facts.as_bytes(), destination).unwrap();
         assert_eq!(interpreter.executable, destination.join("python/bin/python3.12"));
         assert!(interpreter.is_bundled(destination) && !interpreter.is_bundled(Path::new("/srv/other")));
+        for (from, to) in [
+            ("lib/python3.12/site-packages", "../../root/x"),
+            ("lib/python3.12/site-packages", "/root/x"),
+            ("include/site/python3.12", "include/../../x"),
+            ("cpython-312", "../x"),
+        ] {
+            placed(facts.replace(from, to).as_bytes(), destination).unwrap_err();
+        }
     }
 
     #[test]
