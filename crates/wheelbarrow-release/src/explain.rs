@@ -12,6 +12,8 @@ use crate::root::journal::{Outcome, Phase};
 
 /// EPERM, as programs print it.
 const NOT_PERMITTED: &str = "Operation not permitted";
+const FREE: &str = "`wheelbarrow prune --root ROOT --keep N` removes old releases and their wheels. If `df` shows space, the inodes \
+                    are used up: `df -i`";
 const POLICY: &str = "`wheelbarrow doctor --root ROOT` reports fapolicyd if it runs, with the commands that trust the releases";
 
 impl Explain for ReleaseError {
@@ -74,9 +76,7 @@ impl Explain for ReleaseError {
             Self::Artifact(error) => return error.hint(),
             Self::Newer(newer) => return Some(newer.hint()),
             Self::Interpreter(error) => return error.hint(),
-            Self::Install(InstallError::NoSpace { .. } | InstallError::NoInodes { .. }) => {
-                "`wheelbarrow prune --root ROOT --keep N` removes old releases and their wheels"
-            }
+            Self::Install(error) if error.exit() == Exit::NoSpace => FREE,
             Self::Install(InstallError::Target { source, .. }) if !source.is_for_python => {
                 return Some(format!(
                     "`--python PATH` names one of the Pythons that it is for, a Python {}; or build it for this one: `--probe` of the artifact prints its `--target`",
@@ -87,7 +87,7 @@ impl Explain for ReleaseError {
             Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. })
                 if Exit::of_io(source) == Exit::NoSpace =>
             {
-                "`wheelbarrow prune --root ROOT --keep N` removes old releases and their wheels"
+                FREE
             }
             Self::Io { path, source, .. } if path.ends_with(ENVIRONMENT) && is_no_text(source) => {
                 "it must be a regular file with one JSON object, of at most 1 MB"
