@@ -1,6 +1,7 @@
 //! Stage: installs at the final path.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::Artifact;
@@ -98,7 +99,18 @@ impl Step for Stage<'_> {
         let known = self.known.take().filter(|(path, _)| *path == virtualenv);
         let interpreter = match own.or_else(|| known.map(|(_, interpreter)| interpreter)) {
             Some(interpreter) => interpreter,
-            None => trusted_python::probe(&self.python, Some(&virtualenv), self.variables)?,
+            None => {
+                let probed = trusted_python::probe(&self.python, Some(&virtualenv), self.variables);
+                probed.map_err(|error| match (&self.source, error) {
+                    // No flag names another.
+                    (Some(ReleaseSource::Release(live)), ReleaseError::Interpreter(error)) => {
+                        let (id, python) = (live.id().clone(), self.python.clone());
+                        let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+                        ReleaseError::CannotStart { id, python, reason }
+                    }
+                    (_, error) => error,
+                })?
+            }
         };
         match self.source.take() {
             Some(ReleaseSource::Artifact(artifact)) => {

@@ -201,4 +201,13 @@ fn a_live_release_without_its_python_is_reported() {
     assert!(status()["broken"].as_str().unwrap().contains("cannot be started"), "{}", status());
     let said = place.run(&["verify"]);
     assert!(said.code == 10 && said.out.contains("missing venv/bin/python"), "{}", said.all());
+    let environment = place.root().join("shared/environment.json");
+    fs::write(&environment, r#"{"KEY": "1"}"#).unwrap();
+    fs::set_permissions(&environment, PermissionsExt::from_mode(0o600)).unwrap();
+    let said = place.run(&["env", "apply"]);
+    assert!(
+        said.code == 11 && said.err.contains("hint: install that Python again, or deploy"),
+        "{}",
+        said.all()
+    );
 }
