@@ -93,6 +93,7 @@ fn examine_on(root: &Root, machine: &Path, labels: &dyn Labels) -> Result<Doctor
     }
     judge_starting(&site, &mut findings)?;
     judge_lingering(&site, machine, &mut findings);
+    unit_files::judge_missing(&site, &mut findings);
     unit_files::judge_enabled(&site, &mut findings);
     let selinux = selinux_mode(machine);
     policy::judge_labels(&site, selinux, labels, &mut findings);

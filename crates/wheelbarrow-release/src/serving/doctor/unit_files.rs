@@ -12,7 +12,8 @@ use super::files::{ConfigurationFile, below};
 use super::finding::Finding;
 use super::site::JudgedSite;
 use crate::report::rule;
-use crate::serving::systemd;
+use crate::serving::services;
+use crate::serving::systemd::{self, UnitProblem};
 
 const DIRECTORIES: [&str; 5] = [
     "/etc/systemd/system",
@@ -139,6 +140,20 @@ pub(super) fn judge_variables(site: &JudgedSite<'_>, units: &[UnitFile], finding
                     hint: format!("Environment={name}={value}"),
                 });
             }
+        }
+    }
+}
+
+/// A unit of the server or of a service that systemd does not have.
+pub(super) fn judge_missing(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
+    let known = site.settings.as_ref().zip(site.live.as_ref());
+    let services = known.map(|(settings, live)| services::of(site.root, settings, live)).unwrap_or_default();
+    for server in services.iter().map(|served| &served.settings.server).chain([site.server()]) {
+        if let Server::Systemd { unit, manager, .. } = server
+            && !systemd::is_known(*manager, unit)
+        {
+            let (what, hint) = (UnitProblem::Missing.to_string(), UnitProblem::Missing.hint());
+            findings.push(Finding { rule: rule::NOT_ENABLED, place: unit.clone(), what, hint });
         }
     }
 }

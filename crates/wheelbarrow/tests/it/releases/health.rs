@@ -175,6 +175,7 @@ fn doctor_finds_a_unit_that_is_not_enabled() {
         ("UnitFileState=disabled\nWantedBy=all.target", None),
         ("UnitFileState=enabled", None),
         ("UnitFileState=static", None),
+        ("LoadState=not-found", Some("systemd has no such unit")),
     ] {
         systemctl(&place, shown);
         let said = run(&place, &["doctor".to_owned()]);
