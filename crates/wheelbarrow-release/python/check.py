@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import traceback
+from wsgiref.util import FileWrapper
 
 # Characters of an exception: more than are shown, since secrets are hidden before it is cut.
 LONGEST = 1 << 16
@@ -337,6 +338,7 @@ def get_wsgi(application, path, host, scheme):
         "wsgi.multithread": False,
         "wsgi.multiprocess": False,
         "wsgi.run_once": True,
+        "wsgi.file_wrapper": FileWrapper,
     }
     body = application(environ, start_response)
     try:

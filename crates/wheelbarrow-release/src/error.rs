@@ -185,8 +185,6 @@ impl ReleaseError {
         }
     }
 
-    /// Of an artifact that was made again out of a release: the file is nobody's, the release is.
-    pub(crate) fn of_remade(self, id: &ReleaseId) -> Self {
     /// Whether it is that of a command that reloads a server, which may need one that runs.
     pub(crate) fn is_of_signal(&self) -> bool {
         match self {
@@ -196,6 +194,8 @@ impl ReleaseError {
         }
     }
 
+    /// Of an artifact that was made again out of a release: the file is nobody's, the release is.
+    pub(crate) fn of_remade(self, id: &ReleaseId) -> Self {
         let id = id.clone();
         match self {
             // Wheels are never in it: they are taken from the store.

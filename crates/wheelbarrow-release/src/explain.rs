@@ -348,8 +348,6 @@ mod tests {
     }
 
     #[test]
-    fn hints_name_the_cure_of_each_case() {
-    #[test]
     fn a_first_deploy_that_cannot_signal_its_server_names_the_way_out() {
         let hint = |command: &str| {
             let (command, problem) = (command.to_owned(), "ended with 1".to_owned());
@@ -362,6 +360,8 @@ mod tests {
         assert_eq!(hint("systemctl restart a.service"), None);
     }
 
+    #[test]
+    fn hints_name_the_cure_of_each_case() {
         let untrusted = ReleaseError::Untrusted { path: "/srv/site".into(), reason: String::new() };
         assert!(untrusted.hint().unwrap().contains("`runuser -u USER -- ...`"));
         let missing = ReleaseError::Unit { unit: "a.service".to_owned(), problem: UnitProblem::Missing };

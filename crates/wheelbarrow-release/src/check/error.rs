@@ -203,7 +203,9 @@ fn cause(error: &str) -> &'static str {
             "add `setuptools<81` to the requirements: it brings this module"
         }
         "ModuleNotFoundError" => "is the module in the code, or its package among the requirements?",
-        "ImproperlyConfigured" | "KeyError" | "ValidationError" | "UndefinedValueError" => {
+        "ImproperlyConfigured" | "KeyError" | "ValidationError" | "UndefinedValueError"
+            if !["'HTTP_", "'REMOTE_", "'wsgi."].iter().any(|key| error.contains(key)) =>
+        {
             "is a setting missing in ROOT/shared/environment.json?"
         }
         "OperationalError" | "ConnectionRefusedError" | "ConnectionError" | "gaierror" => {

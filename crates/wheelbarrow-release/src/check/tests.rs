@@ -89,6 +89,16 @@ def refusing(environ, start_response):
     start_response("400 Bad Request", [])
     return []
 
+def wrapping(environ, start_response):
+    start_response("200 OK", [])
+    return environ["wsgi.file_wrapper"](environ["wsgi.input"])
+
+def proxied(environ, start_response):
+    return environ["REMOTE_USER"]
+
+def unset(environ, start_response):
+    return os.environ["SITE_KEY"]
+
 def newer(environ, start_response):
     exec("f(:")
 "#;
@@ -230,6 +240,7 @@ fn applications_are_asked_in_their_own_way() {
     };
     assert_eq!(ask("applications:fine").unwrap(), answer(Interface::Wsgi, 200));
     assert_eq!(ask("applications:make()").unwrap(), answer(Interface::Wsgi, 200));
+    assert_eq!(ask("applications:wrapping").unwrap(), answer(Interface::Wsgi, 200));
     assert_eq!(ask("applications:asgi").unwrap(), answer(Interface::Asgi, 204));
     assert_eq!(ask("applications:plain").unwrap(), answer(Interface::Asgi, 204));
     assert_eq!(ask("applications:keeping").unwrap(), answer(Interface::Asgi, 204));
@@ -264,6 +275,9 @@ fn errors_name_their_first_cause() {
     assert!(
         error("refusing").contains("hint: nothing was switched; `[release.check] path` selects another page")
     );
+    let (proxied, unset) = (error("proxied"), error("unset"));
+    assert!(proxied.contains("the exception is in the code") && !proxied.contains("missing"), "{proxied}");
+    assert!(unset.contains("is a setting missing in ROOT/shared/environment.json?"), "{unset}");
     assert!(error("newer").contains("a newer Python than that of the release"), "{}", error("newer"));
 }
 
