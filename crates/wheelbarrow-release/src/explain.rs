@@ -362,6 +362,8 @@ mod tests {
 
     #[test]
     fn hints_name_the_cure_of_each_case() {
+        let full = io::Error::from(ErrorKind::StorageFull);
+        assert!(ReleaseError::io("make", "/srv/site".as_ref())(full).hint().unwrap().contains("`df -i`"));
         let untrusted = ReleaseError::Untrusted { path: "/srv/site".into(), reason: String::new() };
         assert!(untrusted.hint().unwrap().contains("`runuser -u USER -- ...`"));
         let missing = ReleaseError::Unit { unit: "a.service".to_owned(), problem: UnitProblem::Missing };
