@@ -12,6 +12,7 @@ use wheelbarrow_base::progress::Progress;
 use wheelbarrow_http::Credentials;
 use wheelbarrow_wheel::WheelFilename;
 
+use super::cache_keys::{cache_keys, compile_variables};
 use super::git::{Checkout, Checkouts};
 use super::unpacked_tree;
 use crate::cache::{Cache, CacheEntry, CachedBuild};
@@ -102,7 +103,7 @@ impl Builder<'_> {
             let chain = within.iter().copied().chain([chosen.name.as_str()]).map(str::to_owned).collect();
             return Err(Error::BuildCycle { package: chosen.name.clone(), chain });
         }
-        let source = self.source_key(chosen, archive)?;
+        let source = self.source_key(chosen, archive, target)?;
         let pure = pure_key(&source);
         if let Some(wheel) = self.remembered(pure, target)? {
             return Ok(wheel);
@@ -169,8 +170,13 @@ impl Builder<'_> {
         }
     }
 
-    /// What the source is, whatever it is built for.
-    fn source_key(&self, chosen: &ChosenDistribution, archive: Option<&CacheEntry>) -> Result<String> {
+    /// What the source is, and what its build reads: no container gets the variables of this machine.
+    fn source_key(
+        &self,
+        chosen: &ChosenDistribution,
+        archive: Option<&CacheEntry>,
+        target: &BuildTarget,
+    ) -> Result<String> {
         let source = match &chosen.source {
             DistributionSource::Wheel(download) => format!("wheel {}", download.sha256),
             DistributionSource::Archive { download, subdirectory } => {
@@ -182,14 +188,17 @@ impl Builder<'_> {
             }
             DistributionSource::Directory { path, subdirectory } => {
                 let subdirectory = subdirectory.as_deref().unwrap_or_default();
-                let revision = own::revision(&path.join(subdirectory));
-                format!("directory {} {subdirectory} {revision}", unpacked_tree::digest(path)?)
+                let root = path.join(subdirectory);
+                let depends = own::revision(&root) + &cache_keys(&root);
+                format!("directory {} {subdirectory} {depends}", unpacked_tree::digest(path)?)
             }
             DistributionSource::Project(project) => {
-                format!("project {} {}", unpacked_tree::digest_of(project)?, project.revision)
+                let depends = project.revision.clone() + &cache_keys(&project.root);
+                format!("project {} {depends}", unpacked_tree::digest_of(project)?)
             }
         };
-        Ok(source + &UvSettings::read(self.project).building())
+        let variables = if target.container.is_none() { compile_variables() } else { String::new() };
+        Ok(source + &UvSettings::read(self.project).building() + &variables)
     }
 
     pub(super) fn checkout<'c>(&'c self, name: &'c str, url: &'c str, commit: &'c str) -> Checkout<'c> {
@@ -198,7 +207,7 @@ impl Builder<'_> {
 
     /// Whether a wheel of `chosen` for `target` still has to be built, as far as that shows without its source.
     pub(super) fn is_remembered(&self, chosen: &ChosenDistribution, target: &BuildTarget) -> Result<bool> {
-        let source = self.source_key(chosen, None)?;
+        let source = self.source_key(chosen, None, target)?;
         if self.remembered(pure_key(&source), target)?.is_some() {
             return Ok(true);
         }

@@ -266,6 +266,37 @@ fn a_directory_with_another_tag_is_built_again() {
     }
 }
 
+/// Variables of compilers, and `cache-keys` of uv: a file outside of the directory, and a variable.
+#[test]
+fn a_directory_is_built_again_for_another_environment() {
+    let generated = "b\"STAMP = 'made by the build'\\n\"";
+    let stamp =
+        "('STAMP = %r\\n' % [os.environ.get(name) for name in ('CFLAGS', 'FLAVOUR', 'OTHER')]).encode()";
+    let keys = "[tool.uv]\ncache-keys = [{ file = '../VERSION' }, { env = 'FLAVOUR' }]\n";
+    let place = Place::with(&[
+        ("project/requirements.txt", "./lib\n"),
+        ("project/app.py", ""),
+        ("project/VERSION", "1"),
+        ("project/lib/pyproject.toml", &format!("{PYPROJECT}{keys}")),
+        ("project/lib/support/backend.py", &BACKEND.replace(generated, stamp)),
+    ]);
+    let is_again = |name: &str, value: &str| {
+        let mut command = wheelbarrow(&place.path());
+        command.args(["build", "project", "-o", "site.zip", "--cache-dir"]).arg(place.path().join("cache"));
+        let said = place.finish(command.env(name, value));
+        is_built(&said).then(|| said.err.contains("building my-shop"))
+    };
+    if is_again("OTHER", "1").is_none() {
+        return;
+    }
+    assert_eq!(is_again("OTHER", "2"), Some(false));
+    assert_eq!(is_again("CFLAGS", "-O1"), Some(true));
+    assert_eq!(is_again("FLAVOUR", "sweet"), Some(true));
+    assert_eq!(is_again("FLAVOUR", "sweet"), Some(false));
+    place.write("project/VERSION", "2");
+    assert_eq!(is_again("FLAVOUR", "sweet"), Some(true));
+}
+
 #[test]
 fn entry_points_of_setup_py_that_are_not_installed_are_named() {
     let setup = "from setuptools import setup\nsetup(\n    name='my-shop',\n    entry_points={'console_scripts': []},\n)\n";
