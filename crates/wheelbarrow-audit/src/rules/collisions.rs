@@ -69,9 +69,10 @@ pub(crate) fn judge(
         }
     }
     let unpacked = claims.finish();
-    findings.extend(
-        claims.clashes.iter().map(|(clash, paths)| clash.finding(paths, &wheels, &claims.site_packages)),
-    );
+    let clashes: Vec<_> = claims.clashes.iter().collect();
+    // One finding for all wheels that collide below one directory, or by one allowance.
+    let groups = clashes.chunk_by(|(one, _), (other, _)| one.kind == other.kind && one.kind.is_of_wheels());
+    findings.extend(groups.map(|group| finding(group, &wheels, &claims.site_packages)));
     let winner = |(path, place): (&String, &usize)| Collision {
         path: claims.recorded(path),
         wheel: format!("wheels/{}", wheels[*place].open.filename()),
@@ -102,6 +103,12 @@ enum FileKind {
     DirectoryAndFile,
     /// Two paths that differ by case.
     Case,
+}
+
+impl FileKind {
+    fn is_of_wheels(&self) -> bool {
+        matches!(self, Self::Same { .. } | Self::Allowed { .. })
+    }
 }
 
 /// Two that cannot be installed together, once for all their paths.
@@ -302,54 +309,66 @@ fn short<'p>(site_packages: &str, path: &'p str) -> &'p str {
     path.strip_prefix(site_packages).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path)
 }
 
-impl Clash {
-    fn finding(
-        &self,
-        paths: &BTreeSet<String>,
-        wheels: &[&AuditedWheel<'_>],
-        site_packages: &str,
-    ) -> Finding {
-        let first = match self.first {
-            Owner::Install(who) => who.to_owned(),
-            Owner::Wheel(place) => wheels[place].open.filename().to_string(),
-        };
-        let path = paths.first().map_or("", String::as_str);
-        let more = match paths.len() {
-            0 | 1 => String::new(),
-            count => format!(", and {} more", count - 1),
-        };
-        let second = wheels[self.second].open.filename();
-        let into = |file: &str, other: &str| {
-            format!("{file} writes the file {path}{more}, and {other} writes into a directory of that name")
-        };
-        let second_name = second.to_string();
-        let both = format!("{first} and {second} both write {path}{more}, and not the same");
-        let (rule, what) = match &self.kind {
-            FileKind::Own => (Rule::Collision, both),
-            FileKind::Same { below } => {
-                let name = if paths.len() == 1 { short(site_packages, path) } else { below };
-                let hint = format!(
-                    "leave one of them out of the requirements; or let {first} win: `--allow collision:{name}=REASON`"
-                );
-                let finding =
-                    Finding::error(Rule::Collision, wheels[self.second], both).file(path).hint(hint);
-                return Finding { name: name.to_owned(), ..finding };
-            }
-            FileKind::Allowed { name, reason } => {
-                let finding = Finding::error(Rule::Collision, wheels[self.second], both).file(path);
-                let finding = finding.hint(format!("{first} writes it"));
-                let reason = reason.clone().unwrap_or_else(|| NO_REASON.to_owned());
-                return Finding { name: name.clone(), allowed: Some(reason), ..finding };
-            }
-            FileKind::FileAndDirectory => (Rule::Collision, into(&first, &second_name)),
-            FileKind::DirectoryAndFile => (Rule::Collision, into(&second_name, &first)),
-            FileKind::Case => (
-                Rule::CaseClash,
-                format!("{first} and {second} write {path}{more}: the names differ only by case"),
-            ),
-        };
-        let hint = "only one of them can be installed: leave the other out of the requirements, or take versions of \
-                   them that agree";
-        Finding::error(rule, wheels[self.second], what).hint(hint)
-    }
+/// Of clashes of one kind; `group` has several only if they are of wheels.
+fn finding(
+    group: &[(&Clash, &BTreeSet<String>)],
+    wheels: &[&AuditedWheel<'_>],
+    site_packages: &str,
+) -> Finding {
+    let clash = group[0].0;
+    let paths: BTreeSet<&String> = group.iter().flat_map(|(_, paths)| *paths).collect();
+    let owners: BTreeSet<Owner> =
+        group.iter().flat_map(|(clash, _)| [clash.first, Owner::Wheel(clash.second)]).collect();
+    let name = |owner: &Owner| match owner {
+        Owner::Install(who) => (*who).to_owned(),
+        Owner::Wheel(place) => wheels[*place].open.filename().to_string(),
+    };
+    let path = paths.first().map_or("", |path| path.as_str());
+    let more = match paths.len() {
+        0 | 1 => String::new(),
+        count => format!(", and {} more", count - 1),
+    };
+    let (first, second) = (name(&clash.first), name(&Owner::Wheel(clash.second)));
+    let into = |file: &str, other: &str| {
+        format!("{file} writes the file {path}{more}, and {other} writes into a directory of that name")
+    };
+    let is_pair = owners.len() == 2;
+    let both = match is_pair {
+        true => format!("{first} and {second} both write {path}{more}, and not the same"),
+        false => {
+            let names: Vec<_> = owners.iter().map(name).collect();
+            format!("{} write {path}{more}, and not the same", names.join(", "))
+        }
+    };
+    let winner = if is_pair { &first } else { "the first that has a file" };
+    let (rule, what) = match &clash.kind {
+        FileKind::Own => (Rule::Collision, both),
+        FileKind::Same { below } => {
+            let name = if paths.len() == 1 { short(site_packages, path) } else { below };
+            let others = if is_pair { "one" } else { "all but one" };
+            let hint = format!(
+                "leave {others} of them out of the requirements; or let {winner} win: `--allow collision:{name}=REASON`"
+            );
+            let finding = Finding::error(Rule::Collision, wheels[clash.second], both).file(path).hint(hint);
+            return Finding { name: name.to_owned(), ..finding };
+        }
+        FileKind::Allowed { name, reason } => {
+            let finding = Finding::error(Rule::Collision, wheels[clash.second], both).file(path);
+            let finding = finding.hint(match is_pair {
+                true => format!("{first} writes it"),
+                false => "the first of them that has a file writes it".to_owned(),
+            });
+            let reason = reason.clone().unwrap_or_else(|| NO_REASON.to_owned());
+            return Finding { name: name.clone(), allowed: Some(reason), ..finding };
+        }
+        FileKind::FileAndDirectory => (Rule::Collision, into(&first, &second)),
+        FileKind::DirectoryAndFile => (Rule::Collision, into(&second, &first)),
+        FileKind::Case => (
+            Rule::CaseClash,
+            format!("{first} and {second} write {path}{more}: the names differ only by case"),
+        ),
+    };
+    let hint = "only one of them can be installed: leave the other out of the requirements, or take versions of \
+               them that agree";
+    Finding::error(rule, wheels[clash.second], what).hint(hint)
 }

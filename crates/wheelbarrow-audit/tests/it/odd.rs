@@ -298,6 +298,27 @@ fn a_record_may_name_paths_of_the_machine_that_built_it() {
 }
 
 #[test]
+fn wheels_that_collide_in_one_directory_are_one_finding() {
+    let place = Place::new();
+    let wheel = |name: &str, files: &[&str]| {
+        let text = format!("# {name}");
+        let files: Vec<_> = files.iter().map(|path| (*path, text.as_bytes())).collect();
+        place.wheel(&format!("{name}-1-py3-none-any.whl"), &files)
+    };
+    let wheels = [
+        wheel("one", &["tests/__init__.py", "tests/a.py", "bin.py"]),
+        wheel("two", &["tests/__init__.py"]),
+        wheel("zoo", &["tests/a.py", "bin.py"]),
+    ];
+    insta::assert_snapshot!(told(&wheels, OLD), @"
+    error collision:tests one-1-py3-none-any.whl, two-1-py3-none-any.whl, zoo-1-py3-none-any.whl write lib/python3.12/site-packages/tests/__init__.py, and 1 more, and not the same
+    error collision:bin.py one-1-py3-none-any.whl and zoo-1-py3-none-any.whl both write lib/python3.12/site-packages/bin.py, and not the same
+    ");
+    assert!(!report(&wheels, OLD, &["collision:tests=x"]).is_ok());
+    assert!(report(&wheels, OLD, &["collision:tests=x", "collision:bin.py=x"]).is_ok());
+}
+
+#[test]
 fn one_allowance_settles_a_directory() {
     let place = Place::new();
     let wheel = |name: &str| {
