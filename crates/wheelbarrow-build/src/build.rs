@@ -27,9 +27,11 @@ use crate::lock::{self, LockRequest, ReadRequest};
 use crate::own::{self, OwnDistribution, SiteCode};
 use crate::pack::{self, ArtifactContents, Packed, Plan};
 use crate::project::{self, ProjectError, ProjectFile, Walk, WalkNotes, WalkRules};
-use crate::python;
-use crate::requires_python::RequiresPython;
-use crate::target::{BuildTarget, HAS_TARGETS};
+use crate::target::BuildTarget;
+
+mod targets;
+
+use targets::{find_targets, unused_pin};
 
 /// A build that only has to be written.
 #[derive(Clone, Debug)]
@@ -64,6 +66,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     let (targets, inputs, found) = find_targets_and_inputs(options, bundled.as_ref())?;
     code.check_logins(&found.files().collect::<Vec<_>>())?;
     let interpreters: Vec<_> = targets.iter().map(|target| target.interpreter.clone()).collect();
+    unused_pin(options).iter().for_each(|note| progress.note(note));
     progress.note(&format!("dependencies: {}", inputs.describe()));
     let previous = lock::PreviousLock::of(lock_out(options), progress);
     // Held from here on. A cache of uv may be in it.
@@ -292,67 +295,6 @@ fn lock_request(options: &BuildOptions, inputs: Inputs, targets: &[BuildTarget])
         upgrade: options.upgrade,
         frozen: options.frozen,
         lock_out: lock_out(options),
-    }
-}
-
-/// Each once, in the order asked for.
-fn find_targets(options: &BuildOptions, bundled: Option<&Bundled>) -> Result<Vec<BuildTarget>, BuildError> {
-    let mut found = Vec::new();
-    let rule = RequiresPython::read(&options.project)?;
-    let is_target = options.targets.is_empty() || !options.extra_pythons.is_empty();
-    if !HAS_TARGETS && (is_target || !options.pythons.is_empty()) {
-        return Err(crate::Error::NoTarget.into());
-    }
-    let is_named =
-        !(options.pythons.is_empty() && options.targets.is_empty() && options.extra_pythons.is_empty());
-    if let Some(own) = bundled.filter(|_| !is_named) {
-        found.push(BuildTarget::of(own.interpreter.clone()));
-    } else if options.pythons.is_empty() && is_target {
-        found.push(python::find_for(&options.project, rule.as_ref())?);
-    }
-    for python in options.pythons.iter().chain(&options.extra_pythons) {
-        found.push(python::find(python)?);
-    }
-    found.iter_mut().for_each(|target| target.container.clone_from(&options.container));
-    found.extend(options.targets.iter().map(|request| {
-        let mut request = request.clone();
-        if let Some(own) = bundled.filter(|_| !request.spec.names_python) {
-            request.spec.python = own.python();
-        }
-        python::find_named(&request)
-    }));
-    let mut targets: Vec<BuildTarget> = Vec::new();
-    for target in found {
-        let same = |other: &BuildTarget| other.abi == target.abi && other.platform() == target.platform();
-        if !targets.iter().any(same) {
-            targets.push(target);
-        }
-    }
-    for target in &mut targets {
-        check_python(target, rule.as_ref())?;
-        if let (Some(own), Some(source)) = (bundled, &options.with_python) {
-            if !own.fits(target) {
-                let found = format!("{} for {}", own.described.version, own.platform());
-                return Err(crate::Error::OtherPython { target: target.describe(), found }.into());
-            }
-            own.check(source, &target.floor())?;
-            target.interpreter = Some(own.interpreter.clone());
-        }
-    }
-    Ok(targets)
-}
-
-fn check_python(target: &BuildTarget, rule: Option<&RequiresPython>) -> Result<(), crate::Error> {
-    if target.version() < (3, python::OLDEST_MINOR) {
-        return Err(crate::Error::UnsupportedPython { spec: target.python.to_string(), found: Vec::new() });
-    }
-    match rule.filter(|rule| !rule.allows(target)) {
-        None => Ok(()),
-        Some(rule) => Err(crate::Error::ExcludedPython {
-            target: target.describe(),
-            wanted: rule.text.clone(),
-            file: rule.file.clone(),
-        }),
     }
 }
 

@@ -10,7 +10,7 @@ use wheelbarrow_platform::Libc;
 use wheelbarrow_platform::PythonVersion;
 
 use crate::programs::on_path;
-use crate::requires_python::{self, RequiresPython};
+use crate::requires_python::{self, Pin, RequiresPython};
 use crate::target::{BuildTarget, TargetRequest};
 use crate::{Error, Result};
 
@@ -125,13 +125,17 @@ pub(crate) fn found() -> Vec<String> {
     local().into_iter().map(shown).collect()
 }
 
-/// The target when none is named: the version in `.python-version` or its like, else the `python3` on PATH where the project allows
-/// it, else the newest Python of this machine that it allows.
+/// The target when none is named: the version in `.python-version` or its like, else the `python3` on PATH if the project allows
+/// it, else the newest Python of this machine that it allows. A constraint in `.python-version` is a rule too.
 pub fn find_for(project: &Path, rule: Option<&RequiresPython>) -> Result<BuildTarget> {
-    if let Some(pin) = requires_python::pinned(project) {
-        let minor = pin.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
-        return find(&pin).or_else(|_| find(&minor));
-    }
+    let rule = match requires_python::pinned(project) {
+        Some(Pin::Version(pin)) => {
+            let minor = pin.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+            return find(&pin).or_else(|_| find(&minor));
+        }
+        Some(Pin::Rule(pin)) => Some(pin.and(rule)),
+        Some(Pin::Other(_)) | None => rule.cloned(),
+    };
     let default = find_default();
     let Some(rule) = rule else { return default };
     if let Ok(target) = default
@@ -139,7 +143,7 @@ pub fn find_for(project: &Path, rule: Option<&RequiresPython>) -> Result<BuildTa
     {
         return Ok(target);
     }
-    newest_allowed(rule).ok_or_else(|| Error::NoPython { wanted: rule.text.clone(), found: found() })
+    newest_allowed(&rule).ok_or_else(|| Error::NoPython { wanted: rule.text.clone(), found: found() })
 }
 
 /// The newest Python of this machine that the rule allows.
@@ -287,6 +291,11 @@ mod tests {
         if let Ok(other) = chosen(&format!("!={}.*", own.python)) {
             assert_ne!(other.python, own.python);
         }
+        let constraint = |text: &str| fs::write(directory.path().join(".python-version"), text).unwrap();
+        constraint(">=3.6");
+        assert_eq!(chosen(">=3.6").unwrap().python, own.python);
+        constraint(">=3.98");
+        assert!(matches!(chosen(">=3.6"), Err(Error::NoPython { .. })));
         fs::write(directory.path().join(".python-version"), "3.97\n").unwrap();
         assert_eq!(chosen(">=3.6").unwrap().python, "3.97");
     }

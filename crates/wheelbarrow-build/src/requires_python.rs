@@ -21,16 +21,19 @@ pub struct RequiresPython {
     sets: Vec<VersionSpecifiers>,
 }
 
+const PYTHON_VERSION: &str = ".python-version";
+
 /// Finds the rule in a file's text.
 type Find = fn(&str) -> Option<String>;
 
 impl RequiresPython {
-    /// Of pyproject.toml, setup.cfg or Pipfile, whichever says it first.
+    /// Of pyproject.toml, setup.cfg, setup.py or Pipfile, whichever says it first.
     pub fn read(project: &Path) -> Result<Option<Self>> {
-        let sources: [(&str, Find); 4] = [
+        let sources: [(&str, Find); 5] = [
             ("pyproject.toml", of_pyproject),
             ("pyproject.toml", of_poetry),
             ("setup.cfg", of_setup_cfg),
+            ("setup.py", of_setup_py),
             ("Pipfile", of_pipfile),
         ];
         for (name, find) in sources {
@@ -48,14 +51,25 @@ impl RequiresPython {
         Ok(None)
     }
 
-    /// What a uv.lock says of itself, at its top: what all projects of its workspace have in common.
-    pub fn of_uv_lock(file: &Path) -> Option<Self> {
+    /// What a uv.lock or a pylock.toml says of itself, at its top.
+    pub fn of_lock(file: &Path) -> Option<Self> {
         let content = fs::read_to_string(file).ok()?;
         let mut top = content.lines().take_while(|line| !line.starts_with('['));
         let value =
             top.find_map(|line| line.strip_prefix("requires-python")?.trim_start().strip_prefix('='))?;
         let text = value.trim().trim_matches('"').to_owned();
         Some(Self { sets: parse(&text)?, text, file: file.to_path_buf() })
+    }
+
+    /// Both must hold.
+    pub(crate) fn and(&self, other: Option<&Self>) -> Self {
+        let Some(other) = other else { return self.clone() };
+        let both = |one: &VersionSpecifiers, other: &VersionSpecifiers| {
+            one.iter().chain(other.iter()).cloned().collect()
+        };
+        let sets =
+            self.sets.iter().flat_map(|one| other.sets.iter().map(move |other| both(one, other))).collect();
+        Self { text: format!("{},{}", self.text, other.text), file: self.file.clone(), sets }
     }
 
     /// Where only the minor version of a target is known, any micro version may do.
@@ -92,6 +106,18 @@ fn of_setup_cfg(text: &str) -> Option<String> {
     let value =
         options.find_map(|line| line.strip_prefix("python_requires")?.trim_start().strip_prefix('='))?;
     Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+/// A literal of text only: what a script computes is not known.
+fn of_setup_py(text: &str) -> Option<String> {
+    let mut lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let value = lines.find_map(|line| {
+        let rest = line.split_once("python_requires")?.1.trim_start_matches(['"', '\'']).trim_start();
+        rest.strip_prefix(['=', ':']).map(str::trim_start)
+    })?;
+    let quote = value.chars().next().filter(|quote| ['"', '\''].contains(quote))?;
+    let value = value[1..].split(quote).next()?;
+    parse(value).map(|_| value.to_owned()).filter(|value| !value.is_empty())
 }
 
 fn of_pipfile(text: &str) -> Option<String> {
@@ -132,14 +158,39 @@ fn translate(set: &str) -> Option<String> {
     Some(parts.collect::<Option<Vec<_>>>()?.join(","))
 }
 
-/// The version in `.python-version`, as pyenv and uv write it; nothing where it names something else than a CPython. Without the
-/// file, the version in `runtime.txt` (Heroku) or `.tool-versions` (asdf, mise).
-pub fn pinned(project: &Path) -> Option<String> {
-    let read = |name: &str| fs::read_to_string(project.join(name)).ok();
-    match read(".python-version") {
-        Some(text) => of_python_version(&text),
-        None => of_words(&read("runtime.txt").unwrap_or_default().replace("python-", "python "))
-            .or_else(|| of_words(&read(".tool-versions")?)),
+/// What `.python-version` says, or its like in other tools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// Such as `3.12` or `3.12.4`.
+    Version(String),
+    /// As uv allows it there, such as `>=3.12`.
+    Rule(RequiresPython),
+    /// Another implementation, a name of pyenv, or a version that is not supported.
+    Other(String),
+}
+
+/// Of `.python-version`, as pyenv and uv write it. Without the file, the version in `runtime.txt` (Heroku) or `.tool-versions`
+/// (asdf, mise).
+pub fn pinned(project: &Path) -> Option<Pin> {
+    let file = project.join(PYTHON_VERSION);
+    let read = |file: &Path| fs::read_to_string(file).ok();
+    match read(&file) {
+        Some(text) => of_python_version(&text, file),
+        None => {
+            of_words(&read(&project.join("runtime.txt")).unwrap_or_default().replace("python-", "python "))
+                .or_else(|| of_words(&read(&project.join(".tool-versions"))?))
+                .map(Pin::Version)
+        }
+    }
+}
+
+/// A note about a `.python-version` that chooses no Python.
+pub(crate) fn unused_pin(project: &Path) -> Option<String> {
+    match pinned(project)? {
+        Pin::Other(text) => Some(format!(
+            "{PYTHON_VERSION} has no effect: `{text}` is no version of CPython 3 such as 3.12, and no constraint such as >=3.12"
+        )),
+        _ => None,
     }
 }
 
@@ -150,11 +201,21 @@ fn of_words(text: &str) -> Option<String> {
     words.next().filter(|version| version.starts_with("3.")).map(str::to_owned)
 }
 
-fn of_python_version(text: &str) -> Option<String> {
+fn of_python_version(text: &str, file: PathBuf) -> Option<Pin> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
-    let version = line.trim_start_matches("cpython").trim_start_matches(['-', '@']);
-    let version = version.split('-').next().unwrap_or_default();
-    version.starts_with("3.").then(|| version.to_owned())
+    let version =
+        line.trim_start_matches("cpython").trim_start_matches("python").trim_start_matches(['-', '@']);
+    let version = version.split(['-', ' ']).next().unwrap_or_default();
+    if version.starts_with("3.") {
+        return Some(Pin::Version(version.to_owned()));
+    }
+    // Any Python, and pyenv's word for the one that it did not make.
+    if ["3", "system"].contains(&version) {
+        return None;
+    }
+    let sets = parse(line).filter(|_| line.starts_with(['<', '>', '=', '!', '~', '^']));
+    let rule = sets.map(|sets| Pin::Rule(RequiresPython { text: line.to_owned(), file, sets }));
+    Some(rule.unwrap_or_else(|| Pin::Other(line.to_owned())))
 }
 
 #[cfg(test)]
@@ -175,6 +236,12 @@ mod tests {
             ("pyproject.toml", "[tool.poetry.dependencies]\npython = '~3.11 || 3.13.*'", &[11, 13]),
             ("pyproject.toml", "[tool.poetry.dependencies]\npython = '>=3.12 <4.0'", &[12, 13, 14]),
             ("setup.cfg", "[metadata]\nname = x\n[options]\npython_requires = >=3.13\n", &[13, 14]),
+            (
+                "setup.py",
+                "# python_requires='>=3.8'\nsetup(\n    python_requires=\">=3.12, <4\",\n)",
+                &[12, 13, 14],
+            ),
+            ("setup.py", "setup(**{'python_requires': '>=3.13'})", &[13, 14]),
             ("Pipfile", "[requires]\npython_version = '3.11'", &[11]),
         ] {
             let rule = read(name, text).unwrap();
@@ -183,6 +250,8 @@ mod tests {
             assert_eq!(found, allowed, "{text}");
         }
         assert_eq!(read("pyproject.toml", "[tool.ruff]"), None);
+        assert_eq!(read("setup.py", "setup(python_requires=f'>={LOWEST}')"), None);
+        assert_eq!(read("setup.py", "setup(python_requires=REQUIRES)"), None);
     }
 
     #[test]
@@ -193,19 +262,40 @@ mod tests {
             ("# x\n3.11.4\n", Some("3.11.4")),
             ("cpython-3.12.3-linux-x86_64-gnu", Some("3.12.3")),
             ("cpython@3.13", Some("3.13")),
-            ("pypy3.10", None),
+            ("python3.12", Some("3.12")),
+            ("3.12.1 3.11.4", Some("3.12.1")),
             ("", None),
+            ("3", None),
+            ("system", None),
         ] {
             fs::write(directory.path().join(".python-version"), text).unwrap();
-            assert_eq!(pinned(directory.path()).as_deref(), version, "{text}");
+            assert_eq!(pinned(directory.path()), version.map(|text| Pin::Version(text.to_owned())), "{text}");
+            assert_eq!(unused_pin(directory.path()), None);
         }
+        for text in ["pypy3.10", "2.7.18", "shop-3.12", ">=x"] {
+            fs::write(directory.path().join(".python-version"), text).unwrap();
+            assert_eq!(pinned(directory.path()), Some(Pin::Other(text.to_owned())));
+            let note = unused_pin(directory.path()).unwrap();
+            assert!(note.starts_with(&format!(".python-version has no effect: `{text}` ")), "{note}");
+        }
+        fs::write(directory.path().join(".python-version"), ">= 3.12, <3.14\n").unwrap();
+        let Some(Pin::Rule(rule)) = pinned(directory.path()) else { panic!() };
+        let other = read("pyproject.toml", "[project]\nrequires-python = '<3.12 || >=3.13'").unwrap();
+        let both = rule.and(Some(&other));
+        let allowed = |rule: &RequiresPython| {
+            (11..15).filter(|minor| rule.allows_some_of(&format!("3.{minor}"))).collect::<Vec<_>>()
+        };
+        assert_eq!((allowed(&rule), allowed(&both)), (vec![12, 13], vec![13]));
     }
 
     #[test]
     fn other_tools_pin_a_version_too() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
-        let pin = || pinned(directory.path());
+        let pin = || match pinned(directory.path()) {
+            Some(Pin::Version(version)) => Some(version),
+            _ => None,
+        };
         write(".tool-versions", "nodejs 22.1.0\npython 3.11.9 3.10.2 # both\n");
         assert_eq!(pin().as_deref(), Some("3.11.9"));
         write("runtime.txt", "the runtime\n");

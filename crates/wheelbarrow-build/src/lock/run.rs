@@ -92,7 +92,7 @@ impl LockRun<'_> {
             "UV_FIND_LINKS",
             "UV_NO_INDEX",
         ];
-        let rule = RequiresPython::of_uv_lock(file);
+        let rule = RequiresPython::of_lock(file);
         let of_target = self.request.targets.iter().find_map(|target| target.interpreter.clone());
         let interpreter = of_target
             .or_else(|| python::newest_allowed(rule.as_ref()?).and_then(|target| target.interpreter));

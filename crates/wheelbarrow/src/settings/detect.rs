@@ -13,7 +13,7 @@ use std::path::Path;
 
 use wheelbarrow_build::project::ProjectFile;
 use wheelbarrow_build::python;
-use wheelbarrow_build::requires_python::{self, RequiresPython};
+use wheelbarrow_build::requires_python::{self, Pin, RequiresPython};
 
 use self::load::Modules;
 pub(super) use self::settings_modules::Facts;
@@ -220,10 +220,11 @@ fn entry_rank(path: &str) -> usize {
 /// The Python that the project is for, as a build chooses it: `.python-version`, else one of this machine that
 /// `requires-python` allows. If there is none, the newest version that it allows.
 pub(super) fn python(project: &Path) -> Option<String> {
-    if let Some(version) = requires_python::pinned(project) {
-        return Some(version.split('.').take(2).collect::<Vec<_>>().join("."));
-    }
-    let rule = RequiresPython::read(project).ok()??;
+    let rule = match requires_python::pinned(project) {
+        Some(Pin::Version(version)) => return Some(version.split('.').take(2).collect::<Vec<_>>().join(".")),
+        Some(Pin::Rule(rule)) => rule,
+        Some(Pin::Other(_)) | None => RequiresPython::read(project).ok()??,
+    };
     if let Ok(target) = python::find_for(project, Some(&rule)) {
         return Some(target.python.to_string());
     }

@@ -20,6 +20,7 @@ mod large;
 mod locks;
 mod machine;
 mod memory;
+mod mistakes;
 mod other_uv;
 mod own;
 mod pages;

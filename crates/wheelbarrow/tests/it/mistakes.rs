@@ -1,0 +1,18 @@
+//! Mistakes in names, files and settings that `build` and `verify` report at once.
+
+use crate::support::Place;
+
+#[test]
+fn a_python_that_the_project_names_in_vain() {
+    let place = Place::with(&[("requirements.txt", ""), ("app.py", ""), (".python-version", "shop-3.12\n")]);
+    let said = place.run(&["build", "--offline", "--cache-dir", "cache"]);
+    let note = "note: .python-version has no effect: `shop-3.12` is no version of CPython 3 such as 3.12";
+    assert!(said.err.contains(note), "{}", said.all());
+    let said = place.run(&["build", "--offline", "--cache-dir", "cache", "--python", "3.11"]);
+    assert!(!said.err.contains("has no effect"), "{}", said.all());
+    let lock =
+        "lock-version = \"1.0\"\nrequires-python = \">=3.98\"\ncreated-by = \"other\"\npackages = []\n";
+    place.write("pylock.toml", lock);
+    let said = place.run(&["build", "--offline", "--cache-dir", "cache"]);
+    assert!(said.code == 8 && said.err.contains("error: Python >=3.98 was not found"), "{}", said.all());
+}
