@@ -1,5 +1,5 @@
 //! Settings that cannot be meant so: the words of one command as a list of commands, scripts that the site does not have,
-//! and an application with a dot for the colon.
+//! an application with a dot for the colon, and files as names of modules.
 
 use wheelbarrow_artifact::release::{Hook, ReleaseSettings, Words};
 
@@ -17,8 +17,11 @@ pub fn check_commands(
 ) -> Vec<String> {
     let Some(release) = release else { return Vec::new() };
     let shared = release.shared.as_deref().unwrap_or_default();
-    let dotted = release.application.as_deref().and_then(|name| dotted(name, files, import_path));
-    let mut notes: Vec<_> = dotted.into_iter().collect();
+    let (application, settings) = (release.application.as_deref(), release.settings.as_deref());
+    let mut notes: Vec<_> =
+        application.and_then(|name| dotted(name, files, import_path)).into_iter().collect();
+    let named = [("application", application), ("settings", settings)];
+    notes.extend(named.into_iter().filter_map(|(key, name)| file_for_module(key, name?, files, import_path)));
     for (key, commands) in lists(release) {
         if is_split(&commands) {
             let words: Vec<&String> = commands.iter().flat_map(|command| command.as_slice()).collect();
@@ -45,15 +48,28 @@ pub fn check_commands(
     notes
 }
 
+fn is_module(name: &str, files: &[ProjectFile], import_path: &str) -> bool {
+    let path = below(import_path, &name.replace('.', "/")).unwrap_or_default();
+    let inside = format!("{path}/");
+    files.iter().any(|file| file.path == format!("{path}.py") || file.path.starts_with(&inside))
+}
+
+/// The path of a file in place of a module, as in `shop/settings.py` or `wsgi.py:application`.
+fn file_for_module(key: &str, name: &str, files: &[ProjectFile], import_path: &str) -> Option<String> {
+    let (file, rest) = name.split_at(name.find(':').unwrap_or(name.len()));
+    let module = file.strip_prefix("./").unwrap_or(file);
+    let module = module.strip_suffix(".py").unwrap_or(module).replace('/', ".");
+    (module != file && !is_module(file, files, import_path)).then(|| {
+        format!("`{key}` names the file {file}, and must name a module: the form is `{module}{rest}`")
+    })
+}
+
 /// A name without a colon is a module, and the code has the one above it only.
 fn dotted(application: &str, files: &[ProjectFile], import_path: &str) -> Option<String> {
     let (module, name) = application.rsplit_once('.').filter(|_| !application.contains(':'))?;
-    let is_module = |name: &str| {
-        let path = below(import_path, &name.replace('.', "/")).unwrap_or_default();
-        let inside = format!("{path}/");
-        files.iter().any(|file| file.path == format!("{path}.py") || file.path.starts_with(&inside))
-    };
-    (is_module(module) && !is_module(application)).then(|| {
+    let is_module = |name: &str| is_module(name, files, import_path);
+    // `wsgi.py` is a file.
+    (name != "py" && is_module(module) && !is_module(application)).then(|| {
         format!(
             "the code has no module {application}, which `application` names: the form is `{module}:{name}`"
         )
@@ -139,6 +155,19 @@ mod tests {
         for fine in ["manage", "manage:app", "elsewhere.app", "manage:make('a.b')"] {
             assert_eq!(notes(&format!("application = \"{fine}\"")), "");
         }
+    }
+
+    #[test]
+    fn a_file_for_a_module_is_noted() {
+        insta::assert_snapshot!(notes("application = 'manage.py:app'\nsettings = 'shop/settings.py'"), @"
+        `application` names the file manage.py, and must name a module: the form is `manage:app`
+        `settings` names the file shop/settings.py, and must name a module: the form is `shop.settings`
+        ");
+        insta::assert_snapshot!(notes("application = 'manage.py'\nsettings = './shop/settings.py'"), @"
+        `application` names the file manage.py, and must name a module: the form is `manage`
+        `settings` names the file ./shop/settings.py, and must name a module: the form is `shop.settings`
+        ");
+        assert_eq!(notes("application = 'shop.web:make(\"a.py\")'\nsettings = 'shop.settings'"), "");
     }
 
     #[test]

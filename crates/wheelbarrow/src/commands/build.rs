@@ -213,7 +213,7 @@ fn options(arguments: BuildArguments, settings: Settings, printer: &Printer) -> 
     let version = arguments.site_version.or(settings.version);
     if let Some(version) = version.as_ref().filter(|version| !is_version(version)) {
         let message = format!("{version:?} cannot be the version of a site");
-        let hint = "letters, digits, `.`, `-`, `_`, `+` and `!`; in CI: `--version \"${REF//\\//-}\"` for a branch with a slash";
+        let hint = "at most 100 letters, digits, `.`, `-`, `_`, `+` and `!`; in CI: `--version \"${REF//\\//-}\"` for a branch with a slash";
         return Err(Refusal::project(message, hint).into());
     }
     let basename = arguments.basename.map(|path| with_zip(&path));
@@ -288,6 +288,8 @@ fn either<T>(flags: Vec<T>, settings: Vec<T>) -> Vec<T> {
     if flags.is_empty() { settings } else { flags }
 }
 
+/// Letters of a name or a version: names of files, of units and of sockets contain both.
+const LONGEST: usize = 100;
 const NAME_HINT: &str = "`--name NAME` gives another: letters, digits, -, _ and .";
 
 /// Normalised. From the flag, the settings, the ancestor's BASENAME, or the directory's name.
@@ -308,8 +310,12 @@ fn site_name(arguments: &BuildArguments, settings: &Settings) -> CommandResult<S
             })?
         }
     };
-    if !name::is_valid(&name) {
-        let message = format!("{name:?} cannot be the name of a site");
+    let is_long = name.len() > LONGEST;
+    if is_long || !name::is_valid(&name) {
+        let message = match is_long {
+            true => format!("the name of the site has {} letters, more than {LONGEST}", name.chars().count()),
+            false => format!("{name:?} cannot be the name of a site"),
+        };
         return Err(Refusal::project(message, NAME_HINT).into());
     }
     Ok(name::normalise(&name))
@@ -318,7 +324,7 @@ fn site_name(arguments: &BuildArguments, settings: &Settings) -> CommandResult<S
 /// Whether a file can have it in its name.
 fn is_version(version: &str) -> bool {
     let is_plain = |letter: char| letter.is_alphanumeric() || ".-_+!~".contains(letter);
-    version.starts_with(char::is_alphanumeric) && version.chars().all(is_plain)
+    version.len() <= LONGEST && version.starts_with(char::is_alphanumeric) && version.chars().all(is_plain)
 }
 
 fn with_zip(basename: &Path) -> PathBuf {

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use wheelbarrow_base::{Exit, Explain};
 
+use super::OWN_FILE;
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
     #[error("cannot read the settings")]
@@ -27,6 +29,9 @@ impl Explain for SettingsError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Unknown { path, key, .. } if key == "tool" && path.ends_with(OWN_FILE) => Some(format!(
+                "names in {OWN_FILE} are without `tool.wheelbarrow.`: [release], not [tool.wheelbarrow.release]"
+            )),
             Self::Unknown { suggestion: Some(suggestion), .. } => {
                 Some(format!("did you mean `{suggestion}`?"))
             }

@@ -55,6 +55,10 @@ fn unknown_keys_are_refused_with_a_suggestion() {
     PROJECT/pyproject.toml, line 2: unknown setting `environment.require`
     hint: did you mean `environment.required`?
     ");
+    insta::assert_snapshot!(refusal(&[("wheelbarrow.toml", "[tool.wheelbarrow.release]\nkeep = 1\n")]), @"
+    PROJECT/wheelbarrow.toml, line 1: unknown setting `tool`
+    hint: names in wheelbarrow.toml are without `tool.wheelbarrow.`: [release], not [tool.wheelbarrow.release]
+    ");
     insta::assert_snapshot!(refusal(&[("wheelbarrow.toml", "qqq = 1\n")]), @"
     PROJECT/wheelbarrow.toml, line 1: unknown setting `qqq`
     hint: the settings are: audit, build, bytecode, environment, exclude, extra-index-url, extras, find-links, groups, import-path, index-url, install-project, lock, name, output, python, release, requirements, shebang, static, target, version, with

@@ -3,6 +3,19 @@
 use crate::support::Place;
 
 #[test]
+fn a_name_that_no_file_can_have() {
+    let place = Place::with(&[("requirements.txt", ""), ("manage.py", "")]);
+    insta::assert_snapshot!(place.run(&["build", "--name", &"a".repeat(300)]).all(), @"
+    exit code: 8
+    error: the name of the site has 300 letters, more than 100
+    hint: `--name NAME` gives another: letters, digits, -, _ and .
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
+    ");
+    let said = place.run(&["build", "--name", "a", "--version", &"1".repeat(300)]);
+    assert!(said.code == 8 && said.err.contains("cannot be the version of a site"), "{}", said.all());
+}
+
+#[test]
 fn a_python_that_the_project_names_in_vain() {
     let place = Place::with(&[("requirements.txt", ""), ("app.py", ""), (".python-version", "shop-3.12\n")]);
     let said = place.run(&["build", "--offline", "--cache-dir", "cache"]);
