@@ -9,7 +9,7 @@ use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_base::{Exit, Explain, FsError, shell_word};
 use wheelbarrow_http::{HttpError, redact};
 
-use crate::failed_build::build_hint;
+use crate::failed_build::{build_hint, temporary_hint, wrong_python_hint};
 use crate::network;
 use crate::place::shown;
 
@@ -322,6 +322,9 @@ impl Explain for Error {
             Self::Io { action: "make the cache", .. } => {
                 "`--cache-dir DIR` or the variable WHEELBARROW_CACHE_DIR names another directory".to_owned()
             }
+            Self::Io { action: "write the lock", .. } => {
+                "`-o FILE` in another directory: a new lock is written beside the artifact".to_owned()
+            }
             Self::Io { path, .. } => return temporary_hint(path),
             Self::Target(error) => error.hint(),
             Self::NoTarget => {
@@ -461,33 +464,6 @@ impl Explain for Error {
     }
 }
 
-/// For a directory of temporary files that a variable names, and for paths below one that does not exist.
-fn temporary_hint(path: &Path) -> Option<String> {
-    let named = std::env::var_os("TMPDIR").map(PathBuf::from)?;
-    if path != named && (named.is_dir() || !path.starts_with(&named)) {
-        return None;
-    }
-    Some(format!("TMPDIR names {}: set it to a directory that exists and can be written to", named.display()))
-}
-
-/// What to change where uv says that a version wants another Python than the lowest that is packed for.
-fn wrong_python_hint(stderr: &str) -> Option<String> {
-    let stderr = stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    let (_, wanted) = stderr.split_once("does not satisfy Python")?;
-    let wanted = wanted.split([' ', ',', ';']).next().unwrap_or_default();
-    let flag = match wanted.strip_prefix(">=") {
-        Some(version) => {
-            let minor: Vec<&str> = version.splitn(3, '.').take(2).collect();
-            format!("`--python {}`", minor.join("."))
-        }
-        None => "`--python X.Y`".to_owned(),
-    };
-    Some(format!(
-        "the requirements must support every target Python: name another Python, {flag}, or allow versions of the package \
-         that support the lowest one; requires-python in pyproject.toml limits the Pythons of uv.lock"
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -499,6 +475,9 @@ mod tests {
         assert!(hint.starts_with("`--cache-dir DIR` "), "{hint}");
         let hint = Error::Run { program: "django-admin".into(), source: missing() }.hint().unwrap();
         assert!(hint.starts_with("add Django to the requirements"), "{hint}");
+        let error = Error::io("write the lock", Path::new("/x"))(io::ErrorKind::ReadOnlyFilesystem.into());
+        assert_eq!((error.to_string().as_str(), error.exit()), ("cannot write the lock /x", Exit::Refused));
+        assert!(error.hint().unwrap().starts_with("`-o FILE` in another directory: "));
         assert_eq!(Error::io("make", Path::new("/x"))(missing()).hint(), None);
     }
 }

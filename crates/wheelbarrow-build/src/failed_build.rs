@@ -1,6 +1,6 @@
 //! What the log of a failed build says that people lack.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::network;
 
@@ -55,6 +55,33 @@ pub(crate) fn build_hint(last_lines: &str, log: &Path) -> String {
         "the package could not be built"
     };
     format!("{lacks}; the full log is {}", log.display())
+}
+
+/// For a directory of temporary files that a variable names, and for paths below one that does not exist.
+pub(crate) fn temporary_hint(path: &Path) -> Option<String> {
+    let named = std::env::var_os("TMPDIR").map(PathBuf::from)?;
+    if path != named && (named.is_dir() || !path.starts_with(&named)) {
+        return None;
+    }
+    Some(format!("TMPDIR names {}: set it to a directory that exists and can be written to", named.display()))
+}
+
+/// What to change where uv says that a version wants another Python than the lowest that is packed for.
+pub(crate) fn wrong_python_hint(stderr: &str) -> Option<String> {
+    let stderr = stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, wanted) = stderr.split_once("does not satisfy Python")?;
+    let wanted = wanted.split([' ', ',', ';']).next().unwrap_or_default();
+    let flag = match wanted.strip_prefix(">=") {
+        Some(version) => {
+            let minor: Vec<&str> = version.splitn(3, '.').take(2).collect();
+            format!("`--python {}`", minor.join("."))
+        }
+        None => "`--python X.Y`".to_owned(),
+    };
+    Some(format!(
+        "the requirements must support every target Python: name another Python, {flag}, or allow versions of the package \
+         that support the lowest one; requires-python in pyproject.toml limits the Pythons of uv.lock"
+    ))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use fs_err as fs;
 use pep440_rs::{Version, VersionSpecifiers};
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_base::progress::{Progress, Unit};
-use wheelbarrow_base::variable;
+use wheelbarrow_base::{FsError, variable};
 use wheelbarrow_http::{redact, without_logins};
 
 use super::paths::{absolute_parent, relative_files};
@@ -216,7 +216,11 @@ fn pylock(
         record::text(&request.project, &request.inputs, requirements, &request.with),
         yanked::table(&yanked)
     );
-    wheelbarrow_base::write_atomic(&request.lock_out, text.as_bytes(), 0o666)?;
+    let written = wheelbarrow_base::write_atomic(&request.lock_out, text.as_bytes(), 0o666);
+    written.map_err(|error| match error {
+        FsError::Io { source, path, .. } => Error::io("write the lock", &path)(source),
+        error => error.into(),
+    })?;
     let pylock = Pylock::parse_unhashed(&text).map_err(broken)?;
     if let Some(note) = kept.and_then(|kept| change::describe(&request.lock_out, &kept, &pylock)) {
         progress.note(&note);

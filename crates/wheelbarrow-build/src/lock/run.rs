@@ -175,13 +175,13 @@ impl LockRun<'_> {
 
     /// Lets uv write the lock; gives its text, and what uv has written to standard error.
     fn finish(&self, mut command: Command, text: Option<&str>, directory: &Path) -> Result<(String, String)> {
+        let lock_out = &self.request.lock_out;
         let temporary = tempfile::Builder::new()
             .prefix(TEMPORARY)
             .suffix(".toml")
             .tempfile_in(directory)
-            .map_err(Error::io("write in", directory))?
+            .map_err(Error::io("write the lock", lock_out))?
             .into_temp_path();
-        let lock_out = &self.request.lock_out;
         if let Some(changed) = self.changed.filter(|_| !self.request.upgrade) {
             let text = fs::read_to_string(lock_out).map_err(Error::io("read", lock_out))?;
             let text = if changed.is_empty() { text } else { local::without(&text, changed) };

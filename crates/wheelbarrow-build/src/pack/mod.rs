@@ -119,6 +119,7 @@ impl Explain for PackError {
             Self::NoArtifact { .. } => {
                 "it was not changed: `-o` names another file, or remove this one".to_owned()
             }
+            Self::Io { action: "make a file beside", .. } => "`-o FILE` names another place".to_owned(),
             Self::Changed { .. } => "remove it from the cache and build again".to_owned(),
             Self::Write { source: WriteError::TooLarge { .. }, .. } => {
                 "leave large files out of the project (`exclude`), or build one artifact for each Python"
