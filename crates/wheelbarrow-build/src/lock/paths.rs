@@ -39,6 +39,24 @@ pub(super) fn relative_files(text: &str, directory: &Path) -> String {
     relative + rest
 }
 
+/// Relative paths of packages that start at `from`, as uv writes them, by paths that start at `directory`.
+pub(super) fn rebased(text: &str, from: &Path, directory: &Path) -> String {
+    const START: &str = "{ path = \"";
+    let mut parts = text.split(START);
+    let mut rebased = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        rebased.push_str(START);
+        let (path, rest) = part.split_at(part.find('"').unwrap_or(part.len()));
+        // One with a character that TOML escapes stays as it is.
+        match from == directory || path.starts_with('/') || path.contains('\\') {
+            true => rebased.push_str(path),
+            false => rebased.push_str(&path_between(directory, &from.join(path)).to_string_lossy()),
+        }
+        rebased.push_str(rest);
+    }
+    rebased
+}
+
 /// From one absolute directory to an absolute file.
 pub(super) fn path_between(directory: &Path, file: &Path) -> PathBuf {
     let shared =
@@ -50,6 +68,15 @@ pub(super) fn path_between(directory: &Path, file: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_of_a_uv_lock_start_at_the_new_lock() {
+        let text = "directory = { path = \"packages/a\", editable = true }\nwheels = [{ path = \"/x/b.whl\" }, { path = \"c.whl\" }]";
+        let expected = "directory = { path = \"../site/packages/a\", editable = true }\nwheels = [{ path = \"/x/b.whl\" }, { path = \"../site/c.whl\" }]";
+        let (site, out) = (Path::new("/work/site"), Path::new("/work/out"));
+        assert_eq!(rebased(text, site, out), expected);
+        assert_eq!(rebased(text, site, site), text);
+    }
 
     #[test]
     fn local_files_are_named_from_the_lock() {

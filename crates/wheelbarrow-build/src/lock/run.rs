@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
@@ -11,7 +11,7 @@ use wheelbarrow_base::progress::Progress;
 use wheelbarrow_base::variable;
 use wheelbarrow_http::redact;
 
-use super::paths::absolute_parent;
+use super::paths::{absolute_parent, rebased};
 use super::request::{LockRequest, is_frozen};
 use super::{local, with, yanked};
 use crate::inputs::requirements::Requirements;
@@ -51,11 +51,11 @@ impl LockRun<'_> {
             (_, Some(path)) => {
                 (fs::read_to_string(path).map_err(Error::io("read", path))?, absolute_parent(path)?)
             }
-            (Inputs::UvLock(file), _) => (self.export(file, &directory)?, directory.clone()),
+            (Inputs::UvLock(file), _) => self.export(file)?,
             _ => return self.compile(&self.requirements.constraints, &directory),
         };
         if self.request.with.is_empty() {
-            return Ok((base, BTreeMap::new()));
+            return Ok((rebased(&base, &from, &directory), BTreeMap::new()));
         }
         let broken = |reason| Error::Lock { path: self.request.inputs.files()[0].clone(), reason };
         let constraints = with::constraints(&base).map_err(broken)?;
@@ -64,8 +64,10 @@ impl LockRun<'_> {
         Ok((merged, yanked))
     }
 
-    /// The project's part of a uv.lock.
-    fn export(&self, file: &Path, directory: &Path) -> Result<String> {
+    /// The project's part of a uv.lock, and the directory where its paths start: uv before 0.13 has them start at the lock,
+    /// wherever it writes them.
+    fn export(&self, file: &Path) -> Result<(String, PathBuf)> {
+        let from = absolute_parent(file)?;
         let project = absolute(locked_project(file, &self.request.project))?;
         if !is_frozen(self.request) {
             self.check(file, &project)?;
@@ -74,9 +76,9 @@ impl LockRun<'_> {
             self.uv.with_indexes(&["export", "--frozen", "--no-emit-project"], &self.request.index);
         command.arg("--project").arg(project);
         self.request.wanted.tell_export(&mut command);
-        let (text, stderr) = self.finish(command, None, directory)?;
-        self.show_warnings(&stderr);
-        Ok(text)
+        let output = self.run(command.args(FORMAT).current_dir(&from), None)?;
+        self.show_warnings(&uv::stderr_of(&output));
+        Ok((String::from_utf8_lossy(&output.stdout).into_owned(), from))
     }
 
     /// Whether the lock fits its project, as `uv lock --check` sees it. That needs no index where it fits; where uv's
@@ -190,26 +192,35 @@ impl LockRun<'_> {
             // The file stays, so that nobody puts a link there, which uv would follow.
             fs::write(&temporary, EMPTY).map_err(Error::io("write", &temporary))?;
         }
-        command.args(["--format", "pylock.toml", "--no-header"]).current_dir(&self.request.project);
-        command.arg("--output-file").arg(&temporary);
-        uv::clean_python(&mut command);
+        command.args(FORMAT).arg("--output-file").arg(&temporary).current_dir(&self.request.project);
+        let output = self.run(&mut command, text).map_err(|error| match error {
+            Error::Resolve { stderr } => Error::Resolve {
+                stderr: stderr.replace(&*temporary.to_string_lossy(), &lock_out.to_string_lossy()),
+            },
+            error => error,
+        })?;
+        let text = fs::read_to_string(&temporary).map_err(Error::io("read", &temporary))?;
+        Ok((text, uv::stderr_of(&output)))
+    }
+
+    fn run(&self, command: &mut Command, text: Option<&str>) -> Result<Output> {
+        uv::clean_python(command);
         let output = match text {
-            Some(text) => uv::run_with(&mut command, text)?,
-            None => uv::run(&mut command)?,
+            Some(text) => uv::run_with(command, text)?,
+            None => uv::run(command)?,
         };
         let has_warning = || String::from_utf8_lossy(&output.stderr).contains("warning: ");
         if !output.status.success() || has_warning() {
             uv::hide_logins(&self.request.project, &self.request.index, &self.requirements.credentials);
         }
-        let stderr = uv::stderr_of(&output);
         if !output.status.success() {
-            let stderr = redact(&stderr).replace(&*temporary.to_string_lossy(), &lock_out.to_string_lossy());
-            return Err(Error::Resolve { stderr: readable(&stderr) });
+            return Err(Error::Resolve { stderr: readable(&redact(&uv::stderr_of(&output))) });
         }
-        let text = fs::read_to_string(&temporary).map_err(Error::io("read", &temporary))?;
-        Ok((text, stderr))
+        Ok(output)
     }
 }
+
+const FORMAT: [&str; 3] = ["--format", "pylock.toml", "--no-header"];
 
 /// A lock from which uv takes no version.
 const EMPTY: &str = "lock-version = \"1.0\"\ncreated-by = \"wheelbarrow\"\npackages = []\n";
