@@ -235,6 +235,14 @@ fn options(arguments: BuildArguments, settings: Settings, printer: &Printer) -> 
     if arguments.targets.in_container.is_none() {
         targets.notes.iter().for_each(|note| printer.note(note));
     }
+    let allow = allowances(settings.audit.allow.iter().chain(&arguments.allow))?;
+    if arguments.targets.in_container.is_none() {
+        let without = allow.iter().filter(|allowance| allowance.reason.is_none());
+        let names = without.map(|allowance| format!("{}:{}", allowance.rule.id(), allowance.name));
+        names.for_each(|name| {
+            printer.note(&format!("{name} is allowed without a reason: `{name}=REASON` records one"))
+        });
+    }
     let collect = collect::request(&settings.build, settings.release.as_ref())?;
     let set_pythons = if targets.targets.is_empty() { settings.python } else { Vec::new() };
     Ok(BuildOptions {
@@ -273,7 +281,7 @@ fn options(arguments: BuildArguments, settings: Settings, printer: &Printer) -> 
         bytecode: arguments.bytecode.map(BytecodeMode::from).or(settings.bytecode).unwrap_or_default(),
         upgrade: arguments.upgrade,
         frozen: arguments.frozen,
-        allow: allowances(settings.audit.allow.iter().chain(&arguments.allow))?,
+        allow,
         collect,
     })
 }

@@ -115,6 +115,8 @@ fn missing_libraries_are_refused_at_build_and_install() {
         "{}",
         said.all()
     );
+    let note = "note: yanked:x is allowed without a reason: `yanked:x=REASON` records one\n";
+    assert!(said.err.contains(note) && said.err.matches("without a reason").count() == 1, "{}", said.all());
     let table = place.run(&["inspect", "site-1.zip"]).out;
     let told: Vec<_> = table.lines().filter(|line| line.starts_with(['a', 'n'])).collect();
     insta::assert_snapshot!(told.join("\n"), @r"
