@@ -37,6 +37,8 @@ pub(super) struct ContainedBuild<'a> {
     offline: bool,
     /// The project and all other files and directories that the command names.
     paths: Vec<PathBuf>,
+    /// Those that only variables name, to be read.
+    read_only: Vec<PathBuf>,
 }
 
 impl<'a> ContainedBuild<'a> {
@@ -52,7 +54,9 @@ impl<'a> ContainedBuild<'a> {
         paths.extend(options.collect.iter().filter_map(|collect| collect.environment_file.clone()));
         let engine = options.container_engine.as_deref();
         let offline = options.index.offline;
-        Self { image, engine, cache_dir: options.cache_dir.as_deref(), offline, paths }
+        let mut read_only = options.index.indexes().directories();
+        read_only.extend(named_files());
+        Self { image, engine, cache_dir: options.cache_dir.as_deref(), offline, paths, read_only }
     }
 }
 
@@ -171,7 +175,26 @@ fn mounts(build: &ContainedBuild<'_>, here: &Path, cache: &Path) -> CommandResul
         directories.extend(parent.map(Path::to_path_buf));
     }
     let outer = |path: &&PathBuf| !directories.iter().any(|other| other != *path && path.starts_with(other));
-    Ok(directories.iter().filter(outer).map(|path| (path.clone(), path.display().to_string())).collect())
+    let mut mounts: Vec<_> =
+        directories.iter().filter(outer).map(|path| (path.clone(), path.display().to_string())).collect();
+    let read_only: BTreeSet<_> =
+        build.read_only.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
+    let is_hidden = |path: &&PathBuf| !directories.iter().any(|directory| path.starts_with(directory));
+    mounts.extend(
+        read_only.iter().filter(is_hidden).map(|path| (path.clone(), format!("{}:ro", path.display()))),
+    );
+    Ok(mounts)
+}
+
+/// Constraints and the like, and uv's own settings.
+fn named_files() -> Vec<PathBuf> {
+    const LISTS: [&str; 5] =
+        ["UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_BUILD_CONSTRAINT", "PIP_CONSTRAINT"];
+    let lists = LISTS.iter().filter_map(|name| env::var(name).ok());
+    let lists: Vec<_> =
+        lists.flat_map(|list| list.split_whitespace().map(PathBuf::from).collect::<Vec<_>>()).collect();
+    let settings = env::var_os("UV_CONFIG_FILE").map(PathBuf::from);
+    lists.into_iter().chain(settings).filter(|path| path.is_file()).collect()
 }
 
 fn netrc() -> Option<PathBuf> {
@@ -229,6 +252,27 @@ mod tests {
         for python in ["/usr/bin/python3", "/bin/python3", "3.12", "python3.12"] {
             assert_eq!(installation(python), None, "{python}");
         }
+    }
+
+    #[test]
+    fn what_only_variables_name_is_read_only() {
+        let place = tempfile::tempdir().unwrap();
+        let place = place.path().canonicalize().unwrap();
+        let [project, cache, links] = ["project", "cache", "links"].map(|name| place.join(name));
+        [&project, &cache, &links].iter().for_each(|path| fs_err::create_dir(path).unwrap());
+        fs_err::create_dir(project.join("wheels")).unwrap();
+        let build = ContainedBuild {
+            image: "",
+            engine: None,
+            cache_dir: None,
+            offline: false,
+            paths: vec![project.clone()],
+            read_only: vec![links.clone(), project.join("wheels"), links.clone()],
+        };
+        let mounts = mounts(&build, &project, &cache).unwrap();
+        let shown: Vec<_> =
+            mounts.iter().map(|(_, there)| there.replace(&*place.to_string_lossy(), "")).collect();
+        assert_eq!(shown, ["/cache", "/project", "/links:ro"]);
     }
 
     #[test]
