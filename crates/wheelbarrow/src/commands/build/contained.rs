@@ -150,8 +150,18 @@ impl Program {
         }
         let message = String::from_utf8_lossy(&output.stderr);
         let message = message.trim().lines().last().unwrap_or("no reason");
-        let hint = "name an image of this CPU; or build on this machine, for that system: --target SYSTEM --container IMAGE";
+        let hint = start_hint(message);
         Err(Refusal::project(format!("this wheelbarrow does not start in {image}: {message}"), hint).into())
+    }
+}
+
+/// By what the engine prints.
+fn start_hint(message: &str) -> &'static str {
+    match message.contains("short-name") {
+        true => "give the full name of the image; names of local images begin with localhost/",
+        false => {
+            "name an image of this CPU; or build on this machine, for that system: --target SYSTEM --container IMAGE"
+        }
     }
 }
 
@@ -244,6 +254,13 @@ mod tests {
         assert_eq!(file("\tlibc.so.6 => /lib/x/libc.so.6 (0x00007f)").as_deref(), Some("/lib/x/libc.so.6"));
         assert_eq!(file("\t/lib64/ld-linux.so.2 (0x00007f)").as_deref(), Some("/lib64/ld-linux.so.2"));
         assert_eq!(file("wheelbarrow 0.1.0"), None);
+    }
+
+    #[test]
+    fn an_image_that_does_not_exist_has_a_hint_of_its_own() {
+        let message = "Error: short-name \"nope\" did not resolve to an alias";
+        assert!(start_hint(message).contains("names of local images begin with localhost/"));
+        assert!(start_hint("exec format error").contains("of this CPU"));
     }
 
     #[test]
