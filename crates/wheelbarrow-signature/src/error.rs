@@ -70,7 +70,7 @@ impl Explain for SignatureError {
             }
             Self::Run(_) => "it comes with OpenSSH: install openssh-client",
             Self::Refused { .. } => {
-                "--key needs a private key that only you can read (`chmod 600`), or the public half of a key in an agent or a hardware token"
+                "--key needs a private key that only you can read (`chmod 600`), with a line end at its end (`echo >> KEY`), or the public half of a key in an agent or a hardware token"
             }
             Self::Artifact(error) => return error.hint(),
             _ => return None,

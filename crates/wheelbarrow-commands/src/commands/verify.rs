@@ -40,7 +40,7 @@ pub struct VerifyArguments {
 
 pub(super) fn run(arguments: &VerifyArguments, context: &Context, printer: &Printer) -> CommandResult<()> {
     let progress = Bar::new(printer);
-    if let Some(artifact) = arguments.destination.as_deref().filter(|path| is_file(path)) {
+    if let Some(artifact) = arguments.destination.as_deref().filter(|path| !is_directory(path)) {
         let trust = (context.judge)(arguments.allowed_signers.as_deref())?;
         return verify_artifact(artifact, &*trust, arguments.json, printer);
     }
@@ -76,15 +76,13 @@ pub(super) fn run(arguments: &VerifyArguments, context: &Context, printer: &Prin
     conclude(&verification, arguments, printer)
 }
 
-/// Whether `path` is or leads to a file. A file system that another user has mounted there is asked nothing: it is no link.
-fn is_file(path: &Path) -> bool {
-    let opened = Directory::open(path).map_err(|error| error.kind());
-    let is_asked = match opened {
-        Ok(_) => false,
-        Err(ErrorKind::InvalidData) => fs::read_link(path).is_ok(),
-        Err(_) => true,
-    };
-    is_asked && path.is_file()
+/// Whether `path` is or leads to a directory. What another user has mounted there is one, and is asked nothing.
+fn is_directory(path: &Path) -> bool {
+    match Directory::open(path).map_err(|error| error.kind()) {
+        Ok(_) => true,
+        Err(ErrorKind::InvalidData) if fs::read_link(path).is_err() => true,
+        Err(_) => path.is_dir(),
+    }
 }
 
 fn conclude(

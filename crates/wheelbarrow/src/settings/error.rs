@@ -40,6 +40,9 @@ impl Explain for SettingsError {
                 None => format!("the settings are: {}", known.join(", ")),
             }),
             Self::Kind { example, .. } => Some(format!("for example: {example}")),
+            Self::Read(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+                Some("PROJECT is a directory; a requirements file: `wheelbarrow build -r FILE`".to_owned())
+            }
             Self::Both { .. } => Some("keep one of them".to_owned()),
             _ => None,
         }

@@ -16,6 +16,29 @@ fn a_name_that_no_file_can_have() {
 }
 
 #[test]
+fn a_requirements_file_as_the_project() {
+    let place = Place::with(&[("requirements.txt", "")]);
+    let said = place.run(&["build", "requirements.txt"]);
+    let hint = "hint: PROJECT is a directory; a requirements file: `wheelbarrow build -r FILE`\n";
+    assert!(said.code == 1 && said.err.contains(hint), "{}", said.all());
+}
+
+#[test]
+fn an_artifact_that_does_not_exist() {
+    let place = Place::with(&[]);
+    for arguments in [&["verify", "site.zip"][..], &["verify", "site.zip", "--allowed-signers", "x"]] {
+        let said = place.run(arguments);
+        assert!(said.err.contains("No such file"), "{}", said.all());
+    }
+    insta::assert_snapshot!(place.run(&["verify", "site.zip"]).all(), @"
+    exit code: 1
+    error: cannot read site.zip
+      Caused by: No such file or directory (os error 2)
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-1
+    ");
+}
+
+#[test]
 fn a_python_that_the_project_names_in_vain() {
     let place = Place::with(&[("requirements.txt", ""), ("app.py", ""), (".python-version", "shop-3.12\n")]);
     let said = place.run(&["build", "--offline", "--cache-dir", "cache"]);

@@ -233,6 +233,7 @@ fn an_agent_signs_with_its_own_key() {
     let without = sign(Path::new("/nowhere"));
     assert_eq!(without.code, 2, "{}", without.all());
     assert!(without.err.contains("ssh-keygen does not sign with ours.pub"), "{}", without.all());
+    assert!(without.err.contains("with a line end at its end (`echo >> KEY`)"), "{}", without.all());
     let said = sign(&socket);
     assert_eq!(said.code, 0, "{}", said.all());
     assert!(place.verify(&place.artifact).out.contains("signed by ours@example.org"));
