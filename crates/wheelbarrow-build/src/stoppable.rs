@@ -1,8 +1,8 @@
-//! Programs that are stopped if another part of the build fails.
+//! Programs that are stopped if another part of the build fails, and whose output has a limit.
 
-use std::io::Read;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
@@ -15,12 +15,21 @@ use crate::{Error, Result};
 
 const STEP: Duration = Duration::from_millis(20);
 
+/// Bytes at the start and at the end of an output that are kept.
+const KEPT: usize = 1 << 20;
+
 /// Runs `command` to its end, or until `stop` is set: then it is killed with all that it has started, and the error is
 /// [`Error::Stopped`].
 pub(crate) fn run(command: &mut Command, stop: &AtomicBool) -> Result<Output> {
     let program = PathBuf::from(command.get_program());
     let failed = |source| Error::Run { program: program.clone(), source };
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    finish(child, &program, stop)
+}
+
+/// The same for a program that runs.
+pub(crate) fn finish(mut child: Child, program: &Path, stop: &AtomicBool) -> Result<Output> {
+    let failed = |source| Error::Run { program: program.to_path_buf(), source };
     let (stdout, stderr) = (child.stdout.take().map(reader), child.stderr.take().map(reader));
     let status = loop {
         if let Some(status) = child.try_wait().map_err(failed)? {
@@ -37,12 +46,34 @@ pub(crate) fn run(command: &mut Command, stop: &AtomicBool) -> Result<Output> {
     Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
 }
 
-fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
-    spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = pipe.read_to_end(&mut bytes);
-        bytes
-    })
+fn reader(pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    spawn(move || start_and_end(pipe))
+}
+
+/// Reads all; what is between the start and the end is a line with its size.
+fn start_and_end(mut pipe: impl Read) -> Vec<u8> {
+    let (mut start, mut end) = (Vec::new(), Vec::new());
+    let _ = pipe.by_ref().take(KEPT as u64).read_to_end(&mut start);
+    let (mut buffer, mut left_out) = (vec![0; 64 << 10], 0);
+    loop {
+        let read = match pipe.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.unwrap_or(0),
+        };
+        end.extend_from_slice(&buffer[..read]);
+        let limit = if read == 0 { KEPT } else { 2 * KEPT };
+        if end.len() > limit {
+            left_out += end.drain(..end.len() - KEPT).count();
+        }
+        if read == 0 {
+            break;
+        }
+    }
+    if left_out > 0 {
+        start.extend_from_slice(format!("\n... {left_out} bytes are left out ...\n").as_bytes());
+    }
+    start.extend_from_slice(&end);
+    start
 }
 
 /// From now on a signal that ends this process ends all that it has started too, such as uv and its compilers.
@@ -105,6 +136,20 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn of_a_long_output_the_start_and_the_end_are_kept() {
+        for size in [0, 5, KEPT, 2 * KEPT, 2 * KEPT + 1, 7 * KEPT + 3] {
+            let bytes: Vec<u8> = (0..size).map(|number| (number % 251) as u8).collect();
+            let kept = start_and_end(&*bytes);
+            if size <= 2 * KEPT {
+                assert!(kept == bytes, "{size}");
+                continue;
+            }
+            let line = format!("\n... {} bytes are left out ...\n", size - 2 * KEPT);
+            assert!(kept == [&bytes[..KEPT], line.as_bytes(), &bytes[size - KEPT..]].concat(), "{size}");
+        }
+    }
 
     #[test]
     fn a_program_ends_by_itself_or_with_all_that_it_started() {

@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::AtomicBool;
 
 use crate::programs::on_path;
 use crate::uv::run;
-use crate::{Error, Result};
+use crate::{Error, Result, stoppable};
 
 /// A container engine that answers.
 #[derive(Clone, Debug)]
@@ -153,7 +154,7 @@ impl Engine {
             // If it does not read, what it says tells why.
             let _ = input.write_all(containerfile.as_bytes());
         }
-        child.wait_with_output().map_err(failed)
+        stoppable::finish(child, &self.program, &AtomicBool::new(false))
     }
 
     /// The command that does it; its exit code is the container's.

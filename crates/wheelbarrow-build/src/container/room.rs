@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wheelbarrow_artifact::interpreter::Interpreter;
@@ -12,7 +13,7 @@ use wheelbarrow_base::progress::Progress;
 use super::engine::{ContainerRun, Engine, Image, last_stderr_line};
 use crate::target::{BuildTarget, ContainerRequest};
 use crate::uv::run;
-use crate::{Error, Result};
+use crate::{Error, Result, stoppable};
 
 /// Where the directory to work in is mounted. A fixed place, because compilers write it into what they make.
 pub(crate) const WORK: &str = "/wheelbarrow";
@@ -167,7 +168,8 @@ impl BuildRoom {
             command: std::iter::once(program).chain(arguments.iter().map(Into::into)).collect(),
             ..ContainerRun::default()
         });
-        run(&mut command)
+        // The client of an engine is not killed: its container would run on.
+        stoppable::run(&mut command, &AtomicBool::new(false))
     }
 }
 
