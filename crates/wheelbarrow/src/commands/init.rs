@@ -38,6 +38,13 @@ pub(crate) fn run(arguments: &InitArguments, printer: &Printer) -> CommandResult
             members.join(", ")
         ));
     }
+    if let [first, others @ ..] = &suggest::projects_below(project)[..] {
+        printer.note(&format!(
+            "the directory has several projects: the settings are for {first} only. `wheelbarrow init DIRECTORY` proposes \
+             settings for another: {}",
+            others.join(", ")
+        ));
+    }
     let (path, text) = if pyproject.exists() {
         let before = fs::read_to_string(&pyproject)?;
         let gap = if before.ends_with('\n') { "\n" } else { "\n\n" };

@@ -18,11 +18,28 @@ pub(crate) fn has_table(text: &str) -> bool {
     document.get("tool").and_then(|tool| tool.get("wheelbarrow")).is_some()
 }
 
+/// Projects in directories of one that is no project itself, as above several checkouts; none if there are fewer than two.
+pub(crate) fn projects_below(project: &Path) -> Vec<String> {
+    const MARKS: [&str; 6] =
+        [".git", "manage.py", "pyproject.toml", "requirements.txt", "setup.py", "uv.lock"];
+    let is_project = !matches!(Inputs::discover(project, ""), Err(Error::NoInputs { .. }));
+    if is_project || project.join("manage.py").exists() {
+        return Vec::new();
+    }
+    let entries = fs_err::read_dir(project).into_iter().flatten().flatten();
+    let projects = entries.filter(|entry| MARKS.iter().any(|mark| entry.path().join(mark).exists()));
+    let mut names: Vec<_> = projects.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    if names.len() > 1 { names } else { Vec::new() }
+}
+
 /// The text of a table of settings; `table` is its name, empty for a whole file.
 pub(crate) fn text(project: &Path, table: &str) -> Result<String, BuildError> {
     let settings = Settings::load(project).unwrap_or_default();
     let rules = WalkRules::Project { exclude: Vec::new() };
-    let (files, _) = project::walk(&Walk { root: project.to_path_buf(), rules, ..Walk::default() })?;
+    let (mut files, _) = project::walk(&Walk { root: project.to_path_buf(), rules, ..Walk::default() })?;
+    let others: Vec<_> = projects_below(project).into_iter().skip(1).collect();
+    files.retain(|file| !others.iter().any(|other| Path::new(&file.path).starts_with(other)));
     let mut text = String::new();
     if !table.is_empty() {
         let _ = writeln!(text, "[{table}]");

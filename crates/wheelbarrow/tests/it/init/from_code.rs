@@ -67,3 +67,22 @@ fn inputs_have_no_path_of_this_machine() {
     assert!(first("sites/shop").contains("\n# dependencies: ../../uv.lock\n"), "{}", first("sites/shop"));
     assert!(first("old").contains("\n# poetry.lock is not supported: "), "{}", first("old"));
 }
+
+#[test]
+fn several_projects_below_are_not_mixed() {
+    let place = Place::with(&[
+        ("blog/requirements.txt", "django"),
+        ("blog/manage.py", "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n"),
+        ("blog/shop/settings.py", "SECRET_KEY = os.environ['BLOG_KEY']\n"),
+        ("wiki/pyproject.toml", "[project]\nname = 'wiki'\ndependencies = ['flask']\n"),
+        ("wiki/wsgi.py", "app = Flask(__name__)\n"),
+        ("notes.txt", ""),
+    ]);
+    let said = place.run(&["init", "--dry-run"]).all();
+    let note = "note: the directory has several projects: the settings are for blog only. `wheelbarrow init DIRECTORY` \
+                proposes settings for another: wiki\n";
+    assert!(said.contains(note) && said.contains("BLOG_KEY") && !said.contains("wsgi"), "{said}");
+    place.write("requirements.txt", "");
+    let said = place.run(&["init", "--dry-run"]).all();
+    assert!(!said.contains("several projects"), "{said}");
+}
