@@ -159,11 +159,19 @@ impl CheckError {
             Self::Failed { fault, output, log, .. } => {
                 let log = log.as_ref().filter(|_| !output.is_empty());
                 let whole = log.map(|log| format!("; the full output of the check is in {}", log.display()));
-                format!("nothing was switched{}; {fault}", whole.unwrap_or_default())
+                let is_missing = |text: &str| text.contains("no such table") || text.contains("UndefinedTable");
+                let cause = match is_missing(output) || is_missing(&self.to_string()) {
+                    true => MISSING_TABLE.to_owned(),
+                    false => fault.to_string(),
+                };
+                format!("nothing was switched{}; {cause}", whole.unwrap_or_default())
             }
         }
     }
 }
+
+const MISSING_TABLE: &str = "a table is missing: `prepare` has the command that migrates, or \
+    `wheelbarrow exec --release ID -- flask init-db` (or the like) makes it";
 
 /// What to do.
 impl fmt::Display for CheckFault {
@@ -215,5 +223,24 @@ fn cause(error: &str) -> &'static str {
         _ if error.contains("SyntaxError: ") => "the code may be for a newer Python than that of the release",
         "PermissionError" => "the site's user may not read or write this; is it below a `shared` path?",
         _ => "the exception is in the code of the release, or in what it uses",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_table_is_known_by_the_output_or_the_exception() {
+        let hint = |output: &str, raised: Option<&str>| {
+            let raised = raised.map(str::to_owned);
+            let fault = CheckFault::Status { status: 500, location: None, expected: vec![200], raised };
+            let (application, path) = ("flaskr:create_app()".to_owned(), "/".to_owned());
+            CheckError::Failed { application, path, fault, output: output.to_owned(), log: None }.hint()
+        };
+        let missing = "nothing was switched; a table is missing: ";
+        assert!(hint("sqlite3.OperationalError: no such table: post", None).starts_with(missing));
+        assert!(hint("", Some("OperationalError: no such table: post")).starts_with(missing));
+        assert!(!hint("", Some("OperationalError: could not connect")).contains("table"));
     }
 }
