@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use wheelbarrow_base::{Exit, Explain};
 
-use super::OWN_FILE;
-
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
     #[error("cannot read the settings")]
@@ -29,9 +27,10 @@ impl Explain for SettingsError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Unknown { path, key, .. } if key == "tool" && path.ends_with(OWN_FILE) => Some(format!(
-                "names in {OWN_FILE} are without `tool.wheelbarrow.`: [release], not [tool.wheelbarrow.release]"
-            )),
+            Self::Unknown { path, key, .. } if key == "tool" && path.ends_with("wheelbarrow.toml") => Some(
+                "names in wheelbarrow.toml are without `tool.wheelbarrow.`: [release], not [tool.wheelbarrow.release]"
+                    .to_owned(),
+            ),
             Self::Unknown { suggestion: Some(suggestion), .. } => {
                 Some(format!("did you mean `{suggestion}`?"))
             }
