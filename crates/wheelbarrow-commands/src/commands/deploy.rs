@@ -97,6 +97,7 @@ fn show(plan: &DeployPlan) -> String {
         ("live now", or_dash(plan.live.as_ref())),
     ];
     rows.extend(plan.doubt.iter().map(|doubt| ("would make", doubt.clone())));
+    rows.extend(plan.lost.iter().map(|lost| ("would lose", lost.clone())));
     rows.extend(plan.python.iter().map(|python| ("python", between(python))));
     rows.extend(plan.signed_by.iter().map(|signer| ("signed by", signer.clone())));
     rows.extend(plan.shared.iter().map(|path| ("shared", path.clone())));

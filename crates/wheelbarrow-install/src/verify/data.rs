@@ -127,7 +127,8 @@ pub fn changed_databases(
 ) -> Result<Vec<String>, InstallError> {
     let files = data_files(destination, made)?;
     let root = claims::open(destination)?;
-    let is_changed = |path: &str| root.stat_at(path).is_ok_and(|stat| stat.st_mtime > since);
+    // A copy may keep the time of its original.
+    let is_changed = |path: &str| root.stat_at(path).is_ok_and(|stat| stat.st_ctime > since);
     let is_wanted = |path: &String| {
         // Until it is copied into the database, a change is in another file.
         (is_changed(path) || is_changed(&format!("{path}-wal"))) && is_database(&root, path).unwrap_or(false)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::Serialize;
+use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::release::{ReleaseSettings, Server};
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order::Inserted;
@@ -61,7 +62,25 @@ pub fn activate(
     operator: &Operator<'_>,
 ) -> Result<Activated, ReleaseError> {
     let locked = recovery::begin(root, "activate", operator)?;
-    activate_in(&locked, root.complete(id)?, &Default::default(), prepare)
+    let (release, left) = (root.complete(id)?, left(root)?);
+    let environment = release.record.environment_sha256;
+    let activated = activate_in(&locked, release, &Default::default(), prepare)?;
+    note_environment(left, environment, operator);
+    Ok(activated)
+}
+
+/// The release that is left. It may be the very thing that is broken.
+fn left(root: &Root) -> Result<Option<CompleteRelease>, ReleaseError> {
+    Ok(root.live()?.and_then(|live| root.complete(&live).ok()))
+}
+
+/// Notes that variables went back too.
+fn note_environment(left: Option<CompleteRelease>, environment: Option<Sha256>, operator: &Operator<'_>) {
+    if left.is_some_and(|left| left.record.environment_sha256 != environment) {
+        operator.progress.note(
+            "its environment was restored with it; the next deploy uses shared/environment.json: `wheelbarrow env diff` compares them",
+        );
+    }
 }
 
 /// The same, by whoever has the lock.
@@ -93,15 +112,10 @@ pub fn rollback(
         let note = format!("the database keeps migrations that were applied since {id} was live: {names}");
         operator.progress.note(&note);
     }
-    // What is left may be the very thing that is broken.
-    let left = root.live()?.and_then(|live| root.complete(&live).ok());
+    let left = left(root)?;
     let (settings, steps) = plan_return(root, Operation::Rollback, &target, &Default::default())?;
     let activated = make_live(&locked, Operation::Rollback, target, &settings, steps)?;
-    if left.is_some_and(|left| left.record.environment_sha256 != environment) {
-        operator.progress.note(
-            "its environment was restored with it; the next deploy uses shared/environment.json: `wheelbarrow env diff` compares them",
-        );
-    }
+    note_environment(left, environment, operator);
     Ok(activated)
 }
 

@@ -8,7 +8,8 @@ use std::time::Instant;
 use serde::Serialize;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_artifact::release::ReleaseSettings;
+use rustix::process::getuid;
+use wheelbarrow_artifact::release::{ReleaseSettings, Server};
 use wheelbarrow_artifact::{Artifact, Trust};
 use wheelbarrow_install::{InstallError, Pip, choose_target, virtualenv};
 
@@ -21,8 +22,9 @@ use crate::root::operator::Operator;
 use crate::root::release::{CompleteRelease, ReleaseRecord};
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
+use crate::root::shared::SharedPath;
 use crate::root::trusted_python;
-use crate::root::{compatible, create};
+use crate::root::{compatible, create, shared};
 use crate::serving::doctor::{self, Finding};
 use crate::serving::{programs, services, unit_user};
 use crate::stage::configure::{self, ReleaseEnvironment};
@@ -106,6 +108,9 @@ pub struct DeployPlan {
     /// What may be a mistake about the root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub doubt: Option<String>,
+    /// What only the settings of the live release have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<String>,
 }
 
 /// What a deploy did.
@@ -170,6 +175,8 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         prepared;
     let manifest = artifact.manifest();
     let live = root.live()?;
+    let complete = live.as_ref().and_then(|live| root.complete_or_none(live).ok().flatten());
+    let lost = complete.map_or_else(Vec::new, |live| lost_settings(&root, &live, &settings, &options.settings));
     let python = match &found {
         Some(found) => python_of(found),
         None => {
@@ -198,6 +205,7 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         lacking,
         missing: programs::missing(&settings, &programs::of_wheels(&artifact)),
         doubt: create::doubt(&root),
+        lost,
     };
     let (steps, settings) = match found {
         None => (steps(artifact, digest, &settings, (virtualenv, interpreter), options), settings),
@@ -235,7 +243,7 @@ pub fn deploy(
     let locked = recovery::begin(&root, "deploy", operator)?;
     doubt.iter().for_each(|doubt| operator.progress.note(&format!("made {doubt}")));
     let previous = root.live()?;
-    note_doubts(&root, previous.as_ref(), &prepared, operator);
+    note_doubts(&root, previous.as_ref(), &prepared, &options.settings, operator);
     let signed_by = prepared.artifact.vouched_by().map(str::to_owned);
     let reused = reused(&root, &prepared.digest, prepared.host_python(), options)?;
     let (is_new, is_live) = (reused.is_none(), options.until == DeployExtent::Live);
@@ -268,10 +276,20 @@ pub fn deploy(
     Ok(Pruned::default())
 }
 
-/// Notes what may be a mistake: another site than the one that is live, shared paths that the site cannot use.
-fn note_doubts(root: &Root, live: Option<&ReleaseId>, prepared: &PreparedDeploy, operator: &Operator<'_>) {
+/// Notes what may be a mistake: another site than the one that is live, settings that only the live release has, shared
+/// paths that the site cannot use.
+fn note_doubts(
+    root: &Root,
+    live: Option<&ReleaseId>,
+    prepared: &PreparedDeploy,
+    flags: &ReleaseSettings,
+    operator: &Operator<'_>,
+) {
     let name = &prepared.artifact.manifest().name;
     let live = live.and_then(|live| root.complete_or_none(live).ok().flatten());
+    for lost in live.iter().flat_map(|live| lost_settings(root, live, &prepared.settings, flags)) {
+        operator.progress.note(&lost);
+    }
     if let Some(live) = live.filter(|live| live.record().name != *name) {
         let (id, other) = (live.id(), &live.record().name);
         operator
@@ -281,6 +299,37 @@ fn note_doubts(root: &Root, live: Option<&ReleaseId>, prepared: &PreparedDeploy,
     for Finding { place, what, hint, .. } in doctor::unusable_shared(root, &prepared.settings) {
         operator.progress.note(&format!("{place}: {what}; {hint}"));
     }
+}
+
+/// What the live release has by settings that the next one lacks, and no flag says otherwise: often they were not committed,
+/// or stand in another table.
+fn lost_settings(
+    root: &Root,
+    live: &CompleteRelease,
+    next: &Settings,
+    flags: &ReleaseSettings,
+) -> Vec<String> {
+    let Ok(own) = Settings::of(root, live, &Default::default()) else { return Vec::new() };
+    let is_lost = |shared: &&SharedPath| {
+        let path = shared.path.as_str();
+        !next.shared.iter().any(|kept| Path::new(path).starts_with(kept.path.as_str()))
+            && !shared::is_missing(root, Path::new(path))
+    };
+    let paths: Vec<&str> = own.shared.iter().filter(is_lost).map(|shared| shared.path.as_str()).collect();
+    let mut lost = Vec::new();
+    if !paths.is_empty() {
+        lost.push((format!("`shared` {}", paths.join(", ")), "the site does not see what is there"));
+    }
+    if next.identity.is_none() && own.identity.is_some() && getuid().is_root() {
+        lost.push(("`owner`".to_owned(), "the commands of the site run as root"));
+    }
+    let has_none = next.server == Server::None && next.services.is_empty() && flags.server.is_none();
+    if has_none && own.server != Server::None {
+        lost.push(("a server".to_owned(), "it is not restarted"));
+    }
+    let id = live.id();
+    let note = |(what, effect)| format!("the settings of {id} have {what}; this artifact has not: {effect}");
+    lost.into_iter().map(note).collect()
 }
 
 /// Makes a release, and makes it live if it is to be; `answer` gets it before old releases are removed.

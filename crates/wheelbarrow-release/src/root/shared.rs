@@ -41,12 +41,15 @@ pub enum SharedKind {
 }
 
 impl SharedPath {
-    /// As settings name it: a file if its name has an extension (other than `.d`) and no slash is behind it.
+    /// As settings name it: a file if its name has an extension (other than `.d`) or begins with a dot, and no slash is
+    /// behind it.
     pub(crate) fn new(text: &str) -> Result<Self, UnsafePath> {
         let path = SafePath::new(text.trim_end_matches('/'))?;
         let extension = Path::new(path.name()).extension();
         let kind = match extension {
-            Some(extension) if !text.ends_with('/') && extension != "d" => SharedKind::File,
+            _ if text.ends_with('/') => SharedKind::Directory,
+            Some(extension) if extension != "d" => SharedKind::File,
+            None if path.name().starts_with('.') => SharedKind::File,
             _ => SharedKind::Directory,
         };
         Ok(Self { path, kind })

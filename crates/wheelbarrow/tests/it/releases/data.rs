@@ -363,6 +363,42 @@ fn what_has_replaced_a_shared_link_is_not_lost() {
     assert!(said.err.contains("written into 3-") && said.err.contains("state.json"), "{}", said.all());
 }
 
+/// They were not committed, say: a deploy of them would be a surprise.
+#[test]
+fn settings_that_only_the_live_release_has_are_named() {
+    let place = Place::new();
+    let server = "server = { kind = 'command', command = ['true'] }";
+    let settings = format!("shared = ['media', '.env', 'unused.txt']\n{server}");
+    assert_eq!(place.deploy(&Version::with("1", &settings)).code, 0);
+    let shared = place.root().join("shared");
+    assert!(shared.join("media").is_dir() && !shared.join(".env").exists(), "it is a file");
+    fs_err::write(shared.join(".env"), "A=1").unwrap();
+    let version = Version::with("2", "");
+    let artifact = place.artifact(&version);
+    let plan = place.run(&["deploy", artifact.to_str().unwrap(), "--dry-run"]);
+    let said = place.deploy(&version);
+    assert_eq!((plan.code, said.code), (0, 0), "{}{}", plan.all(), said.all());
+    for text in [
+        "have `shared` .env, media; this artifact has not: the site does not see what is there",
+        "have a server; this artifact has not: it is not restarted",
+    ] {
+        assert!(plan.out.contains(text) && said.err.contains(text), "{}{}", plan.all(), said.all());
+    }
+}
+
+/// A copy keeps the time of its original.
+#[test]
+fn a_restored_database_is_seen() {
+    let place = Place::new();
+    assert_eq!(place.deploy(&Version::with("1", "")).code, 0);
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let database = place.release(1).join("code/site.db");
+    fs_err::write(&database, b"SQLite format 3\0 and rows").unwrap();
+    fs_err::File::options().write(true).open(&database).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let said = place.deploy(&Version::with("2", ""));
+    assert!(said.code == 11 && said.err.contains("site.db"), "{}", said.all());
+}
+
 #[test]
 fn a_damaged_record_of_an_old_release_stops_no_command() {
     let place = place();
