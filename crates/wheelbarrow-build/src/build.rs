@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use tempfile::TempDir;
 use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::{BundledPython, Finding};
 use wheelbarrow_base::progress::{Progress, Silent};
@@ -99,6 +100,10 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     let modules = own::modules(code.site(&[]));
     let mut contents = contents(options, code, targets, bundled, time);
     contents.version = version;
+    if options.collect.is_none() {
+        let paths = contents.code.iter().map(|file| file.path.as_str());
+        collected_before(options.release.as_ref(), paths).iter().for_each(|note| progress.note(note));
+    }
     let pth = format!("{}.pth", contents.directory);
     let checked = check(
         &CheckRequest {
@@ -150,6 +155,24 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         cache,
         _scratch: scratch,
     })
+}
+
+/// What to note of files of the project in the directory where a command of `prepare` collects static files: it compares
+/// times, and all files of a release have the same.
+fn collected_before<'p>(
+    release: Option<&ReleaseSettings>,
+    paths: impl Iterator<Item = &'p str>,
+) -> Option<String> {
+    let root = release?.static_root.as_ref()?.trim_end_matches('/');
+    let mut commands = release?.prepare.iter().flatten();
+    commands
+        .find(|words| words.collects_static() && !words.as_slice().iter().any(|word| word == "--clear"))?;
+    let files = paths.filter(|path| path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/')));
+    let files = Some(files.count()).filter(|files| *files > 0)?;
+    Some(format!(
+        "{root} has files of the project ({files}), which collectstatic does not replace on the server: `exclude = [\"/{root}/\"]` \
+         leaves them out, if it makes them all"
+    ))
 }
 
 /// Puts collected static files in the place of what the project has in their directory.
@@ -443,4 +466,31 @@ fn packed_targets(gathered: Gathered, progress: &dyn Progress) -> Vec<PackedTarg
         });
     }
     targets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They were collected in the checkout.
+    #[test]
+    fn files_that_collectstatic_would_not_replace_are_noted() {
+        let noted = |static_root: Option<&str>, prepare: &str| {
+            let release = ReleaseSettings {
+                static_root: static_root.map(str::to_owned),
+                prepare: Some(vec![prepare.parse().unwrap()]),
+                ..ReleaseSettings::default()
+            };
+            let paths = ["mysite/a.py", "staticfiles.py", "staticfiles/a.css", "staticfiles/b/c.css"];
+            collected_before(Some(&release), paths.into_iter())
+        };
+        let collect = "django-admin collectstatic --noinput";
+        let note = noted(Some("staticfiles/"), collect).unwrap();
+        assert!(note.starts_with("staticfiles has files of the project (2), which"), "{note}");
+        assert!(note.contains("`exclude = [\"/staticfiles/\"]`"), "{note}");
+        assert_eq!(noted(Some("static"), collect), None);
+        assert_eq!(noted(None, collect), None);
+        assert_eq!(noted(Some("staticfiles"), "django-admin migrate"), None);
+        assert_eq!(noted(Some("staticfiles"), "django-admin collectstatic --clear --noinput"), None);
+    }
 }

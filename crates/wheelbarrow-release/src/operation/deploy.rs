@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustix::process::getuid;
 use serde::Serialize;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Sha256;
-use rustix::process::getuid;
 use wheelbarrow_artifact::release::{ReleaseSettings, Server};
 use wheelbarrow_artifact::{Artifact, Trust};
 use wheelbarrow_install::{InstallError, Pip, choose_target, virtualenv};
@@ -176,7 +176,8 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
     let manifest = artifact.manifest();
     let live = root.live()?;
     let complete = live.as_ref().and_then(|live| root.complete_or_none(live).ok().flatten());
-    let lost = complete.map_or_else(Vec::new, |live| lost_settings(&root, &live, &settings, &options.settings));
+    let lost =
+        complete.map_or_else(Vec::new, |live| lost_settings(&root, &live, &settings, &options.settings));
     let python = match &found {
         Some(found) => python_of(found),
         None => {
