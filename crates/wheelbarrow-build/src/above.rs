@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use rustix::fs::FileType;
+use wheelbarrow_base::read_regular;
 
 use crate::inputs::workspace;
 use crate::uv::uv_settings;
@@ -21,6 +23,9 @@ pub(crate) const COMMON: &str = "commondir";
 /// What uv and the walk of a project read above it. Of `.venv`, uv runs the Python.
 const READ: [&str; 6] = [".venv", "uv.toml", "pyproject.toml", "uv.lock", IGNORE_FILE, ".gitignore"];
 
+/// Of these, the walk of a project looks only whether they exist, but follows links.
+const MARKS: [&str; 2] = [DOT_GIT, ".jj"];
+
 /// Files that every user may write to, as a part of a mode.
 const BY_ALL: u32 = 0o002;
 
@@ -28,11 +33,15 @@ const BY_ALL: u32 = 0o002;
 const LARGEST: u64 = 4 << 20;
 
 /// Refuses what another user may have made above `project` and a build would use, or wait for.
-pub(crate) fn check(project: &Path) -> Result<()> {
+pub fn check(project: &Path) -> Result<()> {
     let Ok(project) = fs::canonicalize(project) else { return Ok(()) };
     for directory in project.ancestors().skip(1) {
-        let paths = READ.into_iter().chain([DOT_GIT]).map(|name| directory.join(name));
+        let paths = READ.into_iter().chain(MARKS).map(|name| directory.join(name));
         if let Some(path) = paths.into_iter().find(|path| look(path).is_err_and(|error| is_mount(&error))) {
+            return Err(Error::Above { path });
+        }
+        let marks = MARKS.into_iter().map(|name| directory.join(name));
+        if let Some(path) = marks.into_iter().find(|path| is_link(path) && is_foreign(path, &project)) {
             return Err(Error::Above { path });
         }
     }
@@ -60,8 +69,7 @@ pub(crate) fn check(project: &Path) -> Result<()> {
 
 /// Its owner, kind and size; links are not followed. No file system of another user is asked, which may never answer.
 #[cfg(target_os = "linux")]
-fn look(path: &Path) -> io::Result<Option<(u32, bool, u64)>> {
-    use rustix::fs::FileType;
+fn look(path: &Path) -> io::Result<Option<(u32, FileType, u64)>> {
     use wheelbarrow_base::beneath::Directory;
 
     let name = path.file_name().unwrap_or_default();
@@ -71,18 +79,19 @@ fn look(path: &Path) -> io::Result<Option<(u32, bool, u64)>> {
         Err(_) => return look_by_path(path),
     };
     let found = directory.find(name)?;
-    Ok(found.map(|found| {
-        let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
-        (found.st_uid, is_file, found.st_size.cast_unsigned())
-    }))
+    let kind = |mode| FileType::from_raw_mode(mode);
+    Ok(found.map(|found| (found.st_uid, kind(found.st_mode), found.st_size.cast_unsigned())))
 }
 
 #[cfg(not(target_os = "linux"))]
 use look_by_path as look;
 
-fn look_by_path(path: &Path) -> io::Result<Option<(u32, bool, u64)>> {
+fn look_by_path(path: &Path) -> io::Result<Option<(u32, FileType, u64)>> {
     match fs::symlink_metadata(path) {
-        Ok(metadata) => Ok(Some((metadata.uid(), metadata.is_file(), metadata.len()))),
+        Ok(metadata) => {
+            let kind = FileType::from_raw_mode(metadata.mode() as rustix::fs::RawMode);
+            Ok(Some((metadata.uid(), kind, metadata.len())))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -94,7 +103,12 @@ fn is_mount(error: &io::Error) -> bool {
 }
 
 fn is_small_file(path: &Path) -> bool {
-    look(path).is_ok_and(|found| found.is_some_and(|(_, is_file, size)| is_file && size <= LARGEST))
+    let is_small = |(_, kind, size)| kind == FileType::RegularFile && size <= LARGEST;
+    look(path).is_ok_and(|found| found.is_some_and(is_small))
+}
+
+fn is_link(path: &Path) -> bool {
+    look(path).is_ok_and(|found| found.is_some_and(|(_, kind, _)| kind == FileType::Symlink))
 }
 
 /// The nearest directory that git takes for the top of a work tree, `from` or above.
@@ -129,6 +143,12 @@ pub(crate) fn repository(from: &Path) -> Option<(PathBuf, PathBuf)> {
     let repository = fs::canonicalize(repository).ok()?;
     let all = [&repository, &common(&repository)?];
     all.iter().all(|path| is_trusted(path, from)).then(|| (top.to_path_buf(), repository))
+}
+
+/// The ignore rules that the repository of `from` has for itself, if they are a file that can be read.
+pub(crate) fn exclude(from: &Path) -> Option<PathBuf> {
+    let path = common(&repository(from)?.1)?.join("info/exclude");
+    read_regular(&path, LARGEST).is_ok().then_some(path)
 }
 
 /// The repository itself, or that of which `repository` is a worktree.
@@ -222,6 +242,14 @@ mod tests {
         assert!(is_refused("uv.toml", ""));
         fs::set_permissions(&all, PermissionsExt::from_mode(0o1777)).unwrap();
         fs::remove_dir_all(all.join("site/.git")).unwrap();
+        for name in MARKS {
+            let path = all.join(name);
+            fs::os::unix::fs::symlink("elsewhere", &path).unwrap();
+            assert_eq!(refused(), None, "{name} of this user");
+            std::os::unix::fs::lchown(&path, Some(4321), None).unwrap();
+            assert_eq!(refused(), Some(path.clone()), "a link");
+            fs::remove_file(path).unwrap();
+        }
         for name in ["pyproject.toml", "uv.lock", ".gitignore", IGNORE_FILE] {
             assert!(!is_refused(name, ""), "{name}");
             assert!(is_refused(name, &" ".repeat(5 << 20)), "{name}");

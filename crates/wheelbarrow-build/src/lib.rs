@@ -38,6 +38,7 @@ pub mod this_system;
 mod untrusted;
 pub mod uv;
 
+pub use above::check as check_above;
 pub use build::{PreparedBuild, build, prepare};
 pub use build_error::BuildError;
 pub use build_options::BuildOptions;

@@ -191,7 +191,11 @@ impl Walker<'_> {
             return self.walk_once(&self.builder(Gitignore::empty(), false));
         };
         let exclude = exclude_matcher(&self.root, exclude)?;
-        self.walk_once(&self.builder(exclude.clone(), true))?;
+        let mut builder = self.builder(exclude.clone(), true);
+        // Not by the walk, which would open such a file of each directory above.
+        let wrong = above::exclude(&self.root).and_then(|path| builder.add_ignore(path));
+        self.notes.extend(wrong.map(|error| format!("a rule was passed over: {error}")));
+        self.walk_once(&builder)?;
         self.notes.extend(above::note(&self.root));
         let tracked = tracked_and_ignored(&self.root);
         if exclude.num_whitelists() == 0 && tracked.is_empty() {
@@ -223,7 +227,7 @@ impl Walker<'_> {
     /// With git's rules or without them.
     fn builder(&self, exclude: Gitignore, git: bool) -> WalkBuilder {
         // Inside a checkout the rules of the directories above count too, as git has it; outside they are none of ours.
-        let checkout = git && above::checkout(&self.root).is_some();
+        let checkout = above::checkout(&self.root).filter(|_| git);
         let is_named = |pattern: &String| pattern.starts_with('!') && pattern.contains(NODE_MODULES);
         let rules = &self.walk.rules;
         let enters = !git && matches!(rules, WalkRules::Project { exclude } if exclude.iter().any(is_named));
@@ -232,10 +236,10 @@ impl Walker<'_> {
         builder
             .standard_filters(false)
             .git_ignore(git)
-            .git_exclude(git)
             .git_global(git)
-            .require_git(checkout)
-            .parents(checkout)
+            .require_git(checkout.is_some())
+            .parents(checkout.is_some())
+            .current_dir(checkout.unwrap_or(&self.root))
             .add_custom_ignore_filename(IGNORE_FILE)
             .filter_entry(move |entry| {
                 let is_cache = || cache.as_deref() == Some(entry.path());

@@ -23,6 +23,7 @@ pub(crate) struct InitArguments {
 
 pub(crate) fn run(arguments: &InitArguments, printer: &Printer) -> CommandResult<()> {
     let project = &arguments.project;
+    wheelbarrow_build::check_above(project)?;
     // What is there must at least be readable, and pyproject.toml must have no such table yet.
     Settings::load(project)?;
     let (own, pyproject) = (project.join(OWN_FILE), project.join(PYPROJECT));

@@ -57,3 +57,17 @@ fn a_repository_runs_no_program() {
     assert_eq!(paths(directory, &[]), ["site/app.py"]);
     assert!(!ran.exists());
 }
+
+#[test]
+fn rules_of_a_repository_above_the_checkout_are_not_opened() {
+    let place = tree(&[("a/.git/HEAD", ""), ("a/app.py", ""), ("b/app.py", ""), (".git/info/x", "")]);
+    let mode = rustix::fs::Mode::from_raw_mode(0o644);
+    let exclude = place.path().join(".git/info/exclude");
+    rustix::fs::mknodat(rustix::fs::CWD, &exclude, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    for project in ["a", "b"] {
+        assert_eq!(paths(&place.path().join(project), &[]), ["app.py"]);
+    }
+    fs::remove_file(&exclude).unwrap();
+    symlink("/dev/zero", &exclude).unwrap();
+    assert_eq!(paths(&place.path().join("b"), &[]), ["app.py"]);
+}
