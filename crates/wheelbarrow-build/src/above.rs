@@ -20,6 +20,9 @@ pub(crate) const DOT_GIT: &str = ".git";
 /// In the directory of a worktree: the path of the repository that it belongs to (gitrepository-layout(5)).
 pub(crate) const COMMON: &str = "commondir";
 
+/// In a repository: the directories of its worktrees.
+const WORKTREES: &str = "worktrees";
+
 /// What uv and the walk of a project read above it. Of `.venv`, uv runs the Python.
 const READ: [&str; 6] = [".venv", "uv.toml", "pyproject.toml", "uv.lock", IGNORE_FILE, ".gitignore"];
 
@@ -134,15 +137,39 @@ pub(crate) fn note(from: &Path) -> Option<String> {
 pub(crate) fn repository(from: &Path) -> Option<(PathBuf, PathBuf)> {
     let top = checkout(from)?;
     let named = top.join(DOT_GIT);
-    let repository = if named.is_dir() {
-        named
-    } else {
-        let text = fs::read_to_string(&named).ok()?;
-        top.join(text.strip_prefix("gitdir:")?.trim())
+    let kind = fs::symlink_metadata(&named).ok()?.file_type();
+    let repository = match kind.is_file() {
+        true => top.join(text(&named)?.strip_prefix("gitdir:")?.trim()),
+        false => named.clone(),
     };
     let repository = fs::canonicalize(repository).ok()?;
-    let all = [&repository, &common(&repository)?];
+    let common = common(&repository)?;
+    let is_own = kind.is_dir() || (kind.is_file() && points_back(&repository, &named));
+    if !is_own || (common != repository && repository.parent() != Some(&common.join(WORKTREES))) {
+        return None;
+    }
+    let all = [&repository, &common];
     all.iter().all(|path| is_trusted(path, from)).then(|| (top.to_path_buf(), repository))
+}
+
+/// Whether `repository` is that of a worktree or of a submodule, and names `named` or the directory with it. Otherwise a source
+/// could name any repository of who builds it.
+fn points_back(repository: &Path, named: &Path) -> bool {
+    let is = |path: &str, wanted: Option<&Path>| {
+        let found = fs::canonicalize(repository.join(path));
+        wanted.is_some_and(|wanted| found.is_ok_and(|found| fs::canonicalize(wanted).ok() == Some(found)))
+    };
+    let gitdir = text(&repository.join("gitdir"));
+    let config = text(&repository.join("config")).unwrap_or_default();
+    let mut lines = config.lines().filter_map(|line| line.trim().strip_prefix("worktree"));
+    let work_tree =
+        lines.find_map(|rest| Some(rest.trim_start().strip_prefix('=')?.trim().trim_matches('"')));
+    gitdir.is_some_and(|path| is(path.trim_end(), Some(named)))
+        || work_tree.is_some_and(|path| is(path, named.parent()))
+}
+
+fn text(path: &Path) -> Option<String> {
+    String::from_utf8(read_regular(path, LARGEST).ok()?).ok()
 }
 
 /// The ignore rules that the repository of `from` has for itself, if they are a file that can be read.

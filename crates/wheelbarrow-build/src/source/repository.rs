@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use fs_err as fs;
+use wheelbarrow_base::open_no_link;
 
 use crate::above::{COMMON, DOT_GIT, common, repository};
 use crate::{Error, Result};
@@ -52,10 +53,10 @@ fn is_ignored(top: &Path, from: &Path) -> bool {
 fn stand_in(repository: &Path, link: &Path) -> Result<()> {
     fs::create_dir(link).map_err(Error::io("make", link))?;
     for name in ["HEAD", "index"] {
-        let file = repository.join(name);
-        if file.exists() {
-            fs::copy(&file, link.join(name)).map_err(Error::io("copy", &file))?;
-        }
+        let (file, copy) = (repository.join(name), link.join(name));
+        let Ok(mut file) = open_no_link(&file) else { continue };
+        let mut written = fs::File::create(&copy).map_err(Error::io("write", &copy))?;
+        std::io::copy(&mut file, &mut written).map_err(Error::io("write", &copy))?;
     }
     let common = link.join(COMMON);
     let text = format!("{}\n", repository.display());
@@ -163,6 +164,38 @@ mod tests {
         fs::remove_file(top.join(".git")).unwrap();
         fs::create_dir(top.join(".git")).unwrap();
         fs::write(top.join(".git/commondir"), "../../theirs\n").unwrap();
+        assert!(!is_used("common"));
+    }
+
+    /// A vendored source could name a private repository of who builds it.
+    #[test]
+    fn a_repository_that_does_not_name_the_source_is_not_used() {
+        if !wheelbarrow_testing::has("git") {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let all = fs::canonicalize(directory.path()).unwrap();
+        let (private, source) = (all.join("private"), all.join("source"));
+        repository(&private, "v1");
+        fs::create_dir_all(source.join("backend")).unwrap();
+        let (named, fake) = (source.join(".git"), source.join("fake"));
+        let is_used = |to: &str| {
+            let to = all.join(to);
+            place(&source.join("backend"), &to).unwrap();
+            needed(&to).is_some() || to.join(".git").exists()
+        };
+        fs::write(&named, "gitdir: ../private/.git\n").unwrap();
+        assert!(!is_used("file"));
+        fs::create_dir(&fake).unwrap();
+        fs::write(&named, "gitdir: fake\n").unwrap();
+        fs::write(fake.join("gitdir"), "../.git\n").unwrap();
+        fs::write(fake.join("commondir"), "../../private/.git\n").unwrap();
+        assert!(!is_used("worktree"));
+        fs::remove_file(&named).unwrap();
+        fs::os::unix::fs::symlink("../private/.git", &named).unwrap();
+        assert!(!is_used("link"));
+        fs::remove_file(&named).unwrap();
+        fs::rename(&fake, &named).unwrap();
         assert!(!is_used("common"));
     }
 

@@ -7,6 +7,7 @@ use walkdir::WalkDir;
 use wheelbarrow_artifact::manifest::Sha256;
 
 use super::repository;
+use crate::above::DOT_GIT;
 use crate::cache::hash_file;
 use crate::own::ProjectTree;
 use crate::project::{FileContent, ProjectFile};
@@ -106,5 +107,22 @@ fn is_source(entry: &walkdir::DirEntry) -> bool {
     let on_top =
         entry.depth() == 1 && NOT_ON_TOP.contains(&&*name) && !entry.path().join("__init__.py").exists();
     let passed_over = on_top || NOWHERE.contains(&&*name) || name.ends_with(".egg-info");
-    entry.depth() == 0 || !(entry.file_type().is_dir() && passed_over)
+    // In a submodule or a worktree, it is a file.
+    entry.depth() == 0 || !(name == DOT_GIT || (entry.file_type().is_dir() && passed_over))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_git_file_is_not_copied() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        fs_err::create_dir(&from).unwrap();
+        fs_err::write(from.join(DOT_GIT), "gitdir: ../elsewhere\n").unwrap();
+        fs_err::write(from.join("a.py"), "").unwrap();
+        assert_eq!(copy(&from, &to).unwrap(), to);
+        assert!(to.join("a.py").exists() && !to.join(DOT_GIT).exists());
+    }
 }
