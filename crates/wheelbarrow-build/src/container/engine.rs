@@ -54,6 +54,9 @@ const ARCHITECTURES: [(&str, &str); 6] = [
     ("riscv64", "riscv64"),
 ];
 
+/// Variables that docker sets in each container as `~/.docker/config.json` has them; it does so in small letters too.
+const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"];
+
 impl Engine {
     /// The one called `named`, else podman, else docker: the first that answers.
     pub fn find(named: Option<&str>) -> Result<Self> {
@@ -165,9 +168,13 @@ impl Engine {
         if !run.network {
             command.arg("--network=none");
         }
+        // Proxies may have passwords in them.
         if self.is_podman && !run.network {
-            // Proxies may have passwords in them.
             command.arg("--http-proxy=false");
+        } else if !run.network {
+            for name in PROXIES.into_iter().flat_map(|name| [name.to_owned(), name.to_lowercase()]) {
+                command.arg("--env").arg(format!("{name}="));
+            }
         }
         for (here, there) in &run.mounts {
             let mut mount = OsString::from(here);
@@ -195,4 +202,25 @@ pub(crate) fn last_stderr_line(output: &Output) -> String {
 
 fn last_line(text: &str) -> String {
     text.trim().lines().last().unwrap_or("no reason").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_without_network_gets_no_proxy() {
+        let words = |is_podman, network| {
+            let engine = Engine { program: "engine".into(), user: Vec::new(), is_podman };
+            let command = engine.run(&ContainerRun { image: "image", network, ..ContainerRun::default() });
+            let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+            words.join(" ")
+        };
+        for name in PROXIES {
+            let set = format!(" --env {name}= --env {}= ", name.to_lowercase());
+            assert!(words(false, false).contains(&set), "{name}");
+        }
+        assert!(!words(false, true).contains("--env"));
+        assert!(words(true, false).contains(" --http-proxy=false "));
+    }
 }
