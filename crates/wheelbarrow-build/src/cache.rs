@@ -51,7 +51,7 @@ pub(crate) const PYTHONS: &str = "pythons";
 const LOCK: &str = "lock";
 
 /// Where builds have their directories.
-const WORK: &str = "work";
+pub(crate) const WORK: &str = "work";
 
 /// See the module's text. While there is one, in any process, the cache is not cleaned.
 #[derive(Clone, Debug)]

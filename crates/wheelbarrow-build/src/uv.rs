@@ -10,6 +10,7 @@ mod variables;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -106,6 +107,18 @@ fn has_own_cache() -> bool {
     let usual = directory("XDG_CACHE_HOME").or_else(|| Some(directory("HOME")?.join(".cache")));
     let usual = usual.filter(|path| path.is_absolute()).map(|path| path.join("uv"));
     usual.is_some_and(|path| fs_err::create_dir_all(&path).is_ok() && tempfile::tempfile_in(&path).is_ok())
+}
+
+/// A directory of this user for uv's temporary files, in the workspaces of the cache that `uv_cache` is in. In `/tmp`, any user
+/// can lock the files that uv locks.
+fn own_temporary(uv_cache: &Path) -> Option<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
+    let work = uv_cache.with_file_name(crate::cache::WORK);
+    fs_err::create_dir_all(&work).ok()?;
+    let path = work.join(format!("uv-{user}"));
+    let _ = std::fs::DirBuilder::new().mode(0o700).create(&path);
+    let metadata = fs_err::symlink_metadata(&path).ok()?;
+    (metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0).then_some(path)
 }
 
 /// A directory's absolute path, since uv runs in the project; anything else as it is.
@@ -256,6 +269,9 @@ impl Uv {
         if let Some(cache) = options.uv_cache.as_ref().filter(|_| !has_own_cache()) {
             command.env("UV_CACHE_DIR", cache);
         }
+        if let Some(directory) = options.uv_cache.as_deref().and_then(own_temporary) {
+            command.env("TMPDIR", directory);
+        }
         if OWN_CERTIFICATES.iter().all(|name| env::var_os(name).is_none())
             && let Some(file) = wheelbarrow_http::certificates()
         {
@@ -316,12 +332,31 @@ pub(crate) fn clean_python(command: &mut Command) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
     fn places_are_printed_as_urls() {
         assert_eq!(quoted("/a,b#c d"), "file:///a%2Cb%23c%20d");
         assert_eq!(quoted("https://h/a,b"), "https://h/a,b");
+    }
+
+    #[test]
+    fn temporary_files_are_in_a_directory_of_this_user() {
+        let place = tempfile::tempdir().unwrap();
+        let options = IndexOptions { uv_cache: Some(place.path().join("uv")), ..IndexOptions::default() };
+        let uv = Uv { program: "uv".into(), before: Vec::new() };
+        let temporary = || {
+            let command = uv.with_indexes(&["build"], &options);
+            command.get_envs().find(|(key, _)| *key == "TMPDIR")?.1.map(PathBuf::from)
+        };
+        let directory = temporary().unwrap();
+        assert!(directory.starts_with(place.path().join(crate::cache::WORK)));
+        assert_eq!(directory.metadata().unwrap().mode() & 0o777, 0o700);
+        assert_eq!(temporary(), Some(directory.clone()));
+        fs_err::set_permissions(&directory, PermissionsExt::from_mode(0o755)).unwrap();
+        assert_eq!(temporary(), None);
     }
 
     #[test]
