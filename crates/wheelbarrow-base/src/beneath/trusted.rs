@@ -219,7 +219,8 @@ impl Walk<'_> {
 
     fn expose(&mut self) -> io::Result<()> {
         if self.exposed.is_none() {
-            *self.exposed = exposure(self.reached.as_fd(), &self.shown)?;
+            // Nothing is made in the directories above: what is there already keeps its rights.
+            *self.exposed = control(self.reached.as_fd(), &self.shown)?;
         }
         Ok(())
     }
@@ -231,6 +232,18 @@ impl Walk<'_> {
 /// In a directory with the sticky bit, users cannot replace the files of others, so each file is judged by
 /// itself.
 pub fn exposure(open: std::os::fd::BorrowedFd<'_>, path: &Path) -> io::Result<Option<Exposure>> {
+    if let Some(exposure) = control(open, path)? {
+        return Ok(Some(exposure));
+    }
+    let stat = rustix::fs::fstat(open)?;
+    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let is_given = is_directory && stat.st_mode & 0o1000 == 0 && gives_away(open, stat.st_gid);
+    let reason = "gives files that are made in it to others, by its default access control list";
+    Ok(is_given.then(|| Exposure { path: path.to_path_buf(), reason: reason.to_owned() }))
+}
+
+/// The same, of what is there: what is made in a directory is not thought of.
+fn control(open: std::os::fd::BorrowedFd<'_>, path: &Path) -> io::Result<Option<Exposure>> {
     let stat = rustix::fs::fstat(open)?;
     let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     let is_sticky = is_directory && stat.st_mode & 0o1000 != 0;
@@ -243,8 +256,6 @@ pub fn exposure(open: std::os::fd::BorrowedFd<'_>, path: &Path) -> io::Result<Op
         format!("may be written by {}", name_of("/etc/group", stat.st_gid, "group"))
     } else if writes(0o020) && rustix::fs::fgetxattr_query(open, c"system.posix_acl_access").is_ok() {
         "may be written by others, by its access control list".to_owned()
-    } else if is_directory && !is_sticky && gives_away(open, stat.st_gid) {
-        "gives files that are made in it to others, by its default access control list".to_owned()
     } else {
         return Ok(None);
     };

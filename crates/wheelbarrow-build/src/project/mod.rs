@@ -6,6 +6,7 @@
 //! when the artifact is written.
 
 pub(crate) mod artifact;
+mod broken_links;
 mod commands;
 mod env_files;
 mod front_end;

@@ -17,6 +17,7 @@ use wheelbarrow_wheel::text::is_control;
 
 use crate::above::{self, IGNORE_FILE};
 
+use super::broken_links;
 use super::front_end::{self, NODE_MODULES};
 use super::tracked::tracked_and_ignored;
 use super::{
@@ -303,6 +304,7 @@ impl Walker<'_> {
         if !matches!(self.walk.rules, WalkRules::Project { .. }) {
             return;
         }
+        self.notes.extend(broken_links::note(&self.found));
         let front_end = front_end::left_out(&self.root, &self.found);
         for (path, why) in settings::left_out(&self.root, &self.found).into_iter().chain(front_end) {
             let is_directory = path.ends_with('/');

@@ -1,6 +1,6 @@
 //! Commit: marks the release as good.
 
-use wheelbarrow_artifact::release::{Server, Service};
+use wheelbarrow_artifact::release::{Server, Service, ServiceProcess};
 
 use crate::environment::shared_environment;
 use crate::root::journal::{Operation, Phase};
@@ -39,7 +39,7 @@ impl Step for Commit {
         }
         services::settle(root, Some((job.release()?, job.settings)), job.progress())?;
         let left = Settings::of_left(root, job.previous.as_ref());
-        let left = left.and_then(|left| left_server(&left, job.settings, &job.id));
+        let left = left.map_or_else(Vec::new, |left| left_units(&left, job.settings, &job.id));
         left.iter().for_each(|text| job.progress().note(text));
         Ok(())
     }
@@ -53,18 +53,28 @@ impl Step for Commit {
     }
 }
 
-/// What to say of the server of the release before if it still runs, and is nothing that the release `id` has.
-fn left_server(left: &Settings, settings: &Settings, id: &ReleaseId) -> Option<String> {
-    let Server::Systemd { unit, manager, .. } = &left.server else { return None };
-    let is_unit = |server: &Server| matches!(server, Server::Systemd { unit: one, .. } if one == unit);
-    let has_unit = |service: &Service| services::units_of(&settings.unit_name, service, id).contains(unit);
-    if is_unit(&settings.server) || settings.services.iter().any(has_unit) {
-        return None;
-    }
-    systemd::state(*manager, unit).filter(|state| state.active == "active").map(|_| {
-        format!(
-            "{unit}, the server of the release before, still runs and serves that release: `systemctl disable --now {unit}`, \
-             and its socket, once the proxy requests from the new server"
-        )
-    })
+/// What to say of the units of the release before that still run, and are nothing that the release `id` has.
+fn left_units(left: &Settings, settings: &Settings, id: &ReleaseId) -> Vec<String> {
+    let of_services = left.services.iter().filter_map(|service| match &service.process {
+        ServiceProcess::Told(server) => Some((server, false)),
+        ServiceProcess::Own(_) => None,
+    });
+    let still_runs = |(server, is_server): (&Server, bool)| {
+        let Server::Systemd { unit, manager, .. } = server else { return None };
+        let is_unit = |server: &Server| matches!(server, Server::Systemd { unit: one, .. } if one == unit);
+        let has_unit =
+            |service: &Service| services::units_of(&settings.unit_name, service, id).contains(unit);
+        if is_unit(&settings.server) || settings.services.iter().any(has_unit) {
+            return None;
+        }
+        systemd::state(*manager, unit).filter(|state| state.active == "active")?;
+        let (what, then) = match is_server {
+            true => ("the server", ", and its socket, once the proxy requests from the new server"),
+            false => ("a service", ""),
+        };
+        Some(format!(
+            "{unit}, {what} of the release before, still runs that release: `systemctl disable --now {unit}`{then}"
+        ))
+    };
+    std::iter::once((&left.server, true)).chain(of_services).filter_map(still_runs).collect()
 }

@@ -1,7 +1,6 @@
 //! Sites of Django that would write into their releases: refused before any of their commands has run.
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::root::{Place, Version, deploy_words};
 use super::site::Site;
@@ -96,24 +95,14 @@ fn an_allowance_permits_writes_into_the_release() {
 #[test]
 fn a_database_that_the_site_wrote_is_not_lost_by_the_next_deploy() {
     let place = Place::new();
-    let change = |path: &Path, seconds: i64| {
-        let file = fs_err::File::options().create(true).append(true).open(path).unwrap().into_file();
-        let change = Duration::from_secs(seconds.unsigned_abs());
-        let now = SystemTime::now();
-        file.set_modified(if seconds < 0 { now - change } else { now + change }).unwrap();
-    };
-    let database = |release| {
-        let path = place.release(release).join("code/var/app.db");
-        fs_err::create_dir(path.parent().unwrap()).unwrap();
-        fs_err::write(&path, "SQLite format 3\0row").unwrap();
-        path
-    };
-    place.deploy(&Version::good("1"));
-    // As if a command of `prepare` had made it.
-    change(&database(1), -3600);
-    place.deploy(&Version::good("2"));
-    change(&database(2), -3600);
-    change(&place.release(2).join("code/var/app.db-wal"), 3600);
+    let prepare = "prepare = [['python', '-c', \"import os; os.makedirs('var'); \
+                   open('var/app.db', 'w').write('SQLite format 3' + chr(0) + 'row')\"]]";
+    for version in ["1", "2"] {
+        assert_eq!(place.deploy(&Version::with(version, prepare)).code, 0);
+    }
+    assert_eq!(place.live(), Some(2), "a command has made the one of the first");
+    std::thread::sleep(Duration::from_secs(3));
+    fs_err::write(place.release(2).join("code/var/app.db-wal"), "row").unwrap();
     let said = place.deploy(&Version::good("3"));
     assert_eq!((said.code, place.live()), (11, Some(2)), "{}", said.all());
     assert!(said.err.contains("lose it with the next one: code/var/app.db\n"), "{}", said.all());

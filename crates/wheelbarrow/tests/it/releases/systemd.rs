@@ -130,19 +130,22 @@ fn a_moved_root_is_reported_before_its_units() {
 
 /// A release whose settings name another server, or none.
 #[test]
-fn the_server_of_the_release_before_that_still_runs_is_named() {
+fn units_of_the_release_before_that_still_run_are_named() {
     for (state, is_named) in [("active", true), ("inactive", false)] {
         let place = Place::new();
         assert_eq!(place.deploy(&Version::good("1")).code, 0);
         let record = place.release(1).join(".wheelbarrow/release.json");
         let mut written: serde_json::Value = serde_json::from_slice(&fs_err::read(&record).unwrap()).unwrap();
         written["settings"]["server"] = serde_json::json!({ "kind": "systemd", "unit": "a.service" });
+        written["settings"]["service"] = serde_json::json!([{ "name": "worker", "unit": "b.service" }]);
         fs_err::write(&record, serde_json::to_vec(&written).unwrap()).unwrap();
         systemctl(&place, &format!("{GOOD}\nActiveState={state}\nSubState=x"));
         let said = run(&place, &deploy_words(&place.artifact(&Version::good("2"))));
         assert_eq!(said.code, 0, "{}", said.all());
-        let note = "note: a.service, the server of the release before, still runs";
-        assert_eq!(said.err.contains(note), is_named, "{}", said.all());
+        for unit in ["a.service, the server", "b.service, a service"] {
+            let note = format!("note: {unit} of the release before, still runs");
+            assert_eq!(said.err.contains(&note), is_named, "{}", said.all());
+        }
     }
 }
 
