@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 use wheelbarrow_artifact::manifest::{INTERPRETER, MANIFEST_PATH, Manifest, MemberKind, Sha256};
-use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::beneath::{Directory, real};
 use wheelbarrow_base::{LARGEST_TEXT, SafePath, json};
 
 use crate::InstallError;
@@ -176,7 +176,8 @@ fn project_links(manifest: &Manifest) -> Vec<(String, Sha256)> {
 
 /// The destination, as a directory.
 pub(super) fn open(destination: &Path) -> Result<Directory, InstallError> {
-    Directory::open(destination).map_err(|error| match error.kind() {
+    let absolute = std::path::absolute(destination).map_err(InstallError::io("open", destination))?;
+    Directory::open(&real(&absolute)).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             InstallError::NoInstall { path: destination.to_path_buf() }
         }

@@ -363,10 +363,10 @@ mod tests {
     fn an_extension_makes_a_file_and_a_slash_a_directory() {
         use crate::root::shared::SharedKind;
         let kind = |path: &str| SharedPath::new(path).unwrap().kind;
-        for file in ["db.sqlite3", "data/site.db", "log/site.log", ".data/x.db"] {
+        for file in ["db.sqlite3", "data/site.db", "log/site.log", ".data/x.db", "conf/.env"] {
             assert_eq!(kind(file), SharedKind::File, "{file}");
         }
-        for directory in ["media", ".data", "var/log", "conf.d", "media.v2/", "site.db/log"] {
+        for directory in ["media", ".data", ".env/", "var/log", "conf.d", "media.v2/", "site.db/log"] {
             assert_eq!(kind(directory), SharedKind::Directory, "{directory}");
         }
     }

@@ -26,6 +26,9 @@ const PERMISSIONS: u32 = 0o777;
 /// Of the directory for files: what is in there is nobody's but the site's.
 const FILES_PERMISSIONS: u32 = 0o750;
 
+/// Names without an extension that are always files.
+const DOT_FILES: [&str; 6] = [".env", ".htaccess", ".htpasswd", ".netrc", ".pgpass", ".secret"];
+
 /// A path of `shared`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedPath {
@@ -41,15 +44,15 @@ pub enum SharedKind {
 }
 
 impl SharedPath {
-    /// As settings name it: a file if its name has an extension (other than `.d`) or begins with a dot, and no slash is
-    /// behind it.
+    /// As settings name it: a file if its name has an extension (other than `.d`) or is one of [`DOT_FILES`], and no slash
+    /// is behind it.
     pub(crate) fn new(text: &str) -> Result<Self, UnsafePath> {
         let path = SafePath::new(text.trim_end_matches('/'))?;
         let extension = Path::new(path.name()).extension();
         let kind = match extension {
             _ if text.ends_with('/') => SharedKind::Directory,
             Some(extension) if extension != "d" => SharedKind::File,
-            None if path.name().starts_with('.') => SharedKind::File,
+            None if DOT_FILES.contains(&path.name()) => SharedKind::File,
             _ => SharedKind::Directory,
         };
         Ok(Self { path, kind })
