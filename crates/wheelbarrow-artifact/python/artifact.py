@@ -120,12 +120,13 @@ class Artifact:
         quoted = json.dumps(destination, ensure_ascii=False)[1:-1]
         try:
             found = json.loads(self.read_small(FACTS, LARGEST_FACTS).decode("utf-8").replace(PLACE, quoted))
-        except ValueError as error:
+            paths = [str(found[key]) for key in ("site_packages", "headers", "cache_tag")]
+            libc = found["libc"]["name"]
+        except (KeyError, TypeError, ValueError) as error:
             raise broken(self.name, "%s cannot be understood: %s" % (FACTS, error)) from None
-        paths = [found[key] for key in ("site_packages", "headers", "cache_tag")]
-        if not all(map(exact.is_safe, paths)) or "/" in found["cache_tag"]:
+        if not all(map(exact.is_safe, paths)) or "/" in paths[2]:
             raise broken(self.name, "%s names a place outside of the virtualenv" % FACTS)
-        musl = interpreter.musl(found["machine"]) if found["libc"]["name"] == "musl" else None
+        musl = interpreter.musl(found["machine"]) if libc == "musl" else None
         found["libc"] = musl or facts["libc"]
         self.brings_python = True
         return found

@@ -10,6 +10,7 @@ import support
 sys.path.insert(0, support.SOURCES)
 import artifact  # noqa: E402
 import interpreter  # noqa: E402
+from failure import Failure  # noqa: E402
 
 
 class Targets(unittest.TestCase):
@@ -46,13 +47,17 @@ class Targets(unittest.TestCase):
 
         def found(bundled, of_host, musl_of_host=None):
             opened = artifact.Artifact.__new__(artifact.Artifact)
-            opened.manifest = {"interpreter": {"machine": "x86_64"}}
-            opened.read_small = lambda path, limit: json.dumps({"machine": "x86_64", "libc": bundled}).encode()
+            opened.name, opened.manifest = "site.zip", {"interpreter": {"machine": "x86_64"}}
+            paths = {"site_packages": "lib/python3.12/site-packages", "headers": "include", "cache_tag": "cpython-312"}
+            facts = json.dumps(dict(paths, machine="x86_64", libc=bundled)).encode()
+            opened.read_small = lambda path, limit: facts
             with mock.patch.object(interpreter, "musl", lambda machine: musl_of_host):
                 return opened.facts({"machine": "x86_64", "libc": of_host}, "/srv/site")["libc"]
 
         older = {"name": "glibc", "version": [2, 17]}
         self.assertEqual(found(glibc, older), older)
+        with self.assertRaisesRegex(Failure, "is broken"):
+            found("no object", older)
         self.assertEqual(found(glibc, musl, musl), musl)
         self.assertEqual(found(musl, glibc), glibc)
         self.assertEqual(found(musl, glibc, musl), musl)
