@@ -14,7 +14,7 @@ def place(path):
 
 
 def mounts_in(path):
-    """The mount points at `path`, which is no link, and below it; none if the kernel does not say."""
+    """The mount points at and below `path`, which must not be a link. Empty if the kernel has no list of mounts."""
     real = place(path)
     below = real.rstrip(b"/") + b"/"
     return sorted({point for point, _ in _mounted() if point == real or point.startswith(below)})

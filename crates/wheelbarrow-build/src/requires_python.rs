@@ -188,7 +188,7 @@ pub fn pinned(project: &Path) -> Option<Pin> {
 pub(crate) fn unused_pin(project: &Path) -> Option<String> {
     match pinned(project)? {
         Pin::Other(text) => Some(format!(
-            "{PYTHON_VERSION} has no effect: `{text}` is no version of CPython 3 such as 3.12, and no constraint such as >=3.12"
+            "{PYTHON_VERSION} has no effect: `{text}` is neither a version of CPython 3, such as 3.12, nor a constraint, such as >=3.12"
         )),
         _ => None,
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::commands::below;
 use super::{FileContent, ProjectFile};
 
 /// How many of them a note names.
@@ -13,8 +14,9 @@ pub(super) fn note(found: &[ProjectFile]) -> Option<String> {
     let links: BTreeSet<&str> =
         found.iter().filter(|file| is_link(file)).map(|file| file.path.as_str()).collect();
     let is_packed = |path: &str| {
-        let below = format!("{path}/");
-        let is_directory = paths.range(below.as_str()..).next().is_some_and(|next| next.starts_with(&below));
+        let inside = format!("{path}/");
+        let is_directory =
+            paths.range(inside.as_str()..).next().is_some_and(|next| next.starts_with(&inside));
         // A way through another link is that link's.
         let mut above = path.match_indices('/').map(|(end, _)| &path[..end]);
         path.is_empty() || paths.contains(path) || is_directory || above.any(|above| links.contains(above))
@@ -25,7 +27,11 @@ pub(super) fn note(found: &[ProjectFile]) -> Option<String> {
             FileContent::Link { target } => Some((file.path.as_str(), target.as_str())),
             FileContent::File { .. } => None,
         })
-        .filter(|(path, target)| resolved(path, target).is_some_and(|target| !is_packed(&target)))
+        .filter(|(path, target)| {
+            let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+            // One that leads out of the project is another error.
+            below(directory, target).is_some_and(|target| !is_packed(&target))
+        })
         .map(|(path, target)| format!("{path} -> {target}"))
         .collect();
     let more = broken.len().saturating_sub(NAMED);
@@ -41,20 +47,6 @@ pub(super) fn note(found: &[ProjectFile]) -> Option<String> {
 
 fn is_link(file: &ProjectFile) -> bool {
     matches!(file.content, FileContent::Link { .. })
-}
-
-/// The target below the project. None if it leads out of it, which is another error.
-fn resolved(link: &str, target: &str) -> Option<String> {
-    let mut parts: Vec<&str> = link.split('/').collect();
-    parts.pop();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()?),
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
 }
 
 #[cfg(test)]

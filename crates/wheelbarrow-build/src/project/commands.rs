@@ -108,10 +108,10 @@ fn script(command: &Words) -> Option<&str> {
     (!script.starts_with('/')).then_some(script)
 }
 
-/// The path in the project; none if it leads out of it.
-fn below(import_path: &str, script: &str) -> Option<String> {
+/// The path in the project, of a path that is relative to `directory`. None if it leads out of the project.
+pub(super) fn below(directory: &str, path: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
-    for part in import_path.split('/').chain(script.split('/')) {
+    for part in directory.split('/').chain(path.split('/')) {
         match part {
             "" | "." => {}
             ".." => drop(parts.pop()?),

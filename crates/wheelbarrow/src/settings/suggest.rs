@@ -18,7 +18,8 @@ pub(crate) fn has_table(text: &str) -> bool {
     document.get("tool").and_then(|tool| tool.get("wheelbarrow")).is_some()
 }
 
-/// Projects in directories of one that is no project itself, as above several checkouts; none if there are fewer than two.
+/// The projects in a directory that is not a project itself, such as the parent of several checkouts. Empty if there are
+/// fewer than two.
 pub(crate) fn projects_below(project: &Path) -> Vec<String> {
     const MARKS: [&str; 6] =
         [".git", "manage.py", "pyproject.toml", "requirements.txt", "setup.py", "uv.lock"];
