@@ -42,7 +42,8 @@ fn an_artifact_that_does_not_exist() {
 fn a_python_that_the_project_names_in_vain() {
     let place = Place::with(&[("requirements.txt", ""), ("app.py", ""), (".python-version", "shop-3.12\n")]);
     let said = place.run(&["build", "--offline", "--cache-dir", "cache"]);
-    let note = "note: .python-version has no effect: `shop-3.12` is neither a version of CPython 3, such as 3.12";
+    let note =
+        "note: .python-version has no effect: `shop-3.12` is neither a version of CPython 3, such as 3.12";
     assert!(said.err.contains(note), "{}", said.all());
     let said = place.run(&["build", "--offline", "--cache-dir", "cache", "--python", "3.11"]);
     assert!(!said.err.contains("has no effect"), "{}", said.all());
