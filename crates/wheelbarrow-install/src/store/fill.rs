@@ -15,6 +15,7 @@ use wheelbarrow_artifact::zip::BUFFERED_LIMIT;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_base::{SafePath, SharedUmask};
 use wheelbarrow_wheel::layout::Destination;
+use wheelbarrow_wheel::order::Inserted;
 use wheelbarrow_wheel::record::{self, RecordRow};
 use wheelbarrow_wheel::script;
 
@@ -197,7 +198,7 @@ impl<'a> EntryFiller<'a> {
                 .map(|(path, file)| {
                     (path.to_string_lossy().into_owned(), (file.kind, file.size, file.sha256))
                 })
-                .collect();
+                .inserted();
         }
         let rows: Vec<RecordRow> = files.iter().filter_map(|(path, file)| row(path, Some(file))).collect();
         self.bytecode(wanted, &sources, having, &rows)?;

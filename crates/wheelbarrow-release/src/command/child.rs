@@ -89,7 +89,7 @@ fn start_within(
     kept: Option<BorrowedFd<'_>>,
     limit: Duration,
 ) -> io::Result<RunningProgram> {
-    let before = children().into_iter().map(|process| process.pid).collect();
+    let before = children().into_iter().map(|process| process.pid).inserted();
     set_apart(command, kept.map(|kept| kept.as_raw_fd()), None);
     let mut group = None;
     if leftovers == Leftovers::End {

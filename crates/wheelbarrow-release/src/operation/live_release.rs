@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use wheelbarrow_artifact::release::Words;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_install::{Verification, verify_but};
+use wheelbarrow_wheel::order::Inserted;
 
 use crate::check::startable;
 use crate::command::identity::other_user;
@@ -53,7 +54,7 @@ pub fn verify(
     // The site writes in them what it likes.
     let own =
         [LOGS, BYTECODE].map(PathBuf::from).into_iter().chain(statics::root(release).map(PathBuf::from));
-    let mut verification = verify_but(release.path(), &own.collect(), progress)?;
+    let mut verification = verify_but(release.path(), &own.inserted(), progress)?;
     let settings = Settings::of(root, release, &Default::default())?;
     if let Some(collected) = overwritten(root, release) {
         for paths in [&mut verification.changed, &mut verification.missing] {

@@ -8,6 +8,7 @@ use wheelbarrow_base::json;
 use wheelbarrow_install::{
     ForeignData, InstallError, KnownFiles, changed_databases, data, data_files, made_files,
 };
+use wheelbarrow_wheel::order::Inserted;
 
 use crate::root::history::journaled_operations;
 use crate::stage::rebuilt_artifact::is_module;
@@ -62,7 +63,7 @@ fn made(root: &Root, id: &ReleaseId) -> KnownFiles {
     let release = root.release(id);
     let statics = statics::root_in(&release);
     KnownFiles {
-        directories: statics.map(Into::into).into_iter().collect(),
+        directories: statics.map(Into::into).into_iter().inserted(),
         shared: Some(root.shared()),
         files: prepared(&release).unwrap_or_default(),
     }

@@ -8,6 +8,7 @@ use wheelbarrow_base::json;
 use wheelbarrow_install::InstallError;
 use wheelbarrow_install::store::{Access, Store, add_to_inventory};
 use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
+use wheelbarrow_wheel::order::Inserted;
 
 use crate::root::receipt::RECEIPT_PATH;
 use crate::root::release::CompleteRelease;
@@ -34,7 +35,7 @@ pub fn inventory(root: &Root) -> Result<Inventory, ReleaseError> {
         format: FORMAT,
         machine: Some(std::env::consts::ARCH.to_owned()),
         targets: targets(root)?,
-        files: release_files::find(root, &WantedFiles::All)?.into_keys().collect(),
+        files: release_files::find(root, &WantedFiles::All)?.into_keys().inserted(),
         ..Inventory::default()
     };
     match Store::open(&root.store(), Access::Shared) {

@@ -27,6 +27,8 @@ pub use scope::{Listener, ProcessScope};
 pub use service::{OtherEnvironment, Service, by_unit, of_live};
 pub(crate) use service::{TrustedUsers, by_unit_of, of, runs};
 
+use wheelbarrow_wheel::order::Inserted;
+
 use crate::{ReleaseError, ReleaseId, Root};
 use time_limited::ScanLimits;
 pub(crate) use time_limited::saw_all;
@@ -67,7 +69,7 @@ fn in_use_within(
 ) -> Result<ReleasesInUse, ReleaseError> {
     let seen = kernel::scan(root, &ProcessScope::All, limits, is_cancelled)?;
     Ok(match seen.is_whole {
-        true => ReleasesInUse::These(seen.processes.iter().flat_map(Process::uses).cloned().collect()),
+        true => ReleasesInUse::These(seen.processes.iter().flat_map(Process::uses).cloned().inserted()),
         false => ReleasesInUse::Any,
     })
 }

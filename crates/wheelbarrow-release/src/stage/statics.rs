@@ -67,8 +67,11 @@ impl StaticRecord {
         let format = other.remove("format").map_or(Some(FORMAT), |format| number(&format))?;
         let Value::String(root) = other.remove("root")? else { return None };
         let Value::Object(guests) = other.remove("guests")? else { return None };
-        let guests = guests.into_iter().map(|(path, age)| Some((path, number(&age)?)));
-        Some(Self { format, root, guests: guests.collect::<Option<_>>()?, other })
+        let mut ages = BTreeMap::new();
+        for (path, age) in guests {
+            ages.insert(path, number(&age)?);
+        }
+        Some(Self { format, root, guests: ages, other })
     }
 }
 
