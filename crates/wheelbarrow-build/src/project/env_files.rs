@@ -35,6 +35,11 @@ pub(super) fn notes(root: &Path, found: &[ProjectFile], is_meant: &dyn Fn(&str) 
     others.map(note).collect()
 }
 
+/// Whether the text sets variables of a process.
+pub(super) fn sets_variables(text: &str) -> bool {
+    !names(text).is_empty()
+}
+
 /// The variables that the text sets. Names in capitals only: nothing of a value over several lines is taken for a name.
 fn names(text: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();

@@ -13,6 +13,7 @@ mod front_end;
 mod layout;
 mod logins;
 mod placeholders;
+mod secret_files;
 mod settings;
 mod submodules;
 mod tracked;

@@ -208,6 +208,46 @@ fn logins_and_keys_of_whoever_builds_are_left_out() {
     assert_eq!(paths(place.path(), &["!a/", "!site/"]), packed, "a directory that is kept has them too");
 }
 
+#[test]
+fn private_keys_and_variables_of_servers_are_noted() {
+    let key = "-----BEGIN RSA PRIVATE KEY-----\nx\n";
+    let after = format!("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n{key}");
+    let files = [
+        ("nginx.pem", &*after),
+        ("service.json", r#"{"private_key": "-----BEGIN PRIVATE KEY-----\nMII"}"#),
+        ("k.ppk", "PuTTY-User-Key-File-3: ssh-ed25519\n"),
+        ("prod.env", "SECRET_KEY=x\n"),
+        ("env.production", "SECRET_KEY=x\n"),
+        // Nothing secret.
+        ("tests.py", &*after),
+        ("public.pem", "-----BEGIN PUBLIC KEY-----\nx\n"),
+        ("words.txt", "a file of a PRIVATE KEY-----\n"),
+        ("example.env", "SECRET_KEY=x\n"),
+        ("env.py", "SECRET_KEY=x\n"),
+        ("empty.env", "# nothing\n"),
+        ("large.json", &format!("{key}{}", " ".repeat(200 << 10))[1..]),
+    ];
+    let place = tree(&files);
+    assert_eq!(paths(place.path(), &[]).len(), files.len());
+    let note = |path: &str, what: &str| {
+        format!(
+            "{path} {what}, and every user of a host can read it in a release: `/{path}` in .wheelbarrowignore \
+             leaves it out"
+        )
+    };
+    let notes = [
+        note("env.production", "sets variables of a server"),
+        note("k.ppk", "is a private key"),
+        note("nginx.pem", "has a private key"),
+        note("prod.env", "sets variables of a server"),
+        note("service.json", "has a private key"),
+    ];
+    assert_eq!(walk_project(place.path(), &[]).unwrap().1, notes);
+    let left_out = [".pgpass", ".kube/config", "a/.config/gcloud/x", "a/.psql_history", "terraform.tfstate"];
+    let place = tree(&left_out.map(|path| (path, "")));
+    assert_eq!(paths(place.path(), &[]), [""; 0]);
+}
+
 /// The least that is an artifact.
 fn artifact(path: &Path, shebang: &str) {
     let file = fs::File::create(path).unwrap().into_parts().0;

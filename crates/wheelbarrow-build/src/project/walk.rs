@@ -21,7 +21,8 @@ use super::broken_links;
 use super::front_end::{self, NODE_MODULES};
 use super::tracked::tracked_and_ignored;
 use super::{
-    FileContent, ProjectError, ProjectFile, artifact, env_files, placeholders, settings, submodules,
+    FileContent, ProjectError, ProjectFile, artifact, env_files, placeholders, secret_files, settings,
+    submodules,
 };
 
 /// What never travels, whatever the rules of the project say.
@@ -41,30 +42,7 @@ const NEVER: [&str; 13] = [
     ".DS_Store",
 ];
 
-/// Ends of the names `.env.EXAMPLE` of files that are made to be shown.
-const EXAMPLES: [&str; 5] = ["example", "sample", "template", "dist", "defaults"];
-
-/// Files and directories in which tools keep logins and private keys of whoever builds. No site reads them.
-const LOGINS: [&str; 14] = [
-    ".aws",
-    ".docker/config.json",
-    ".dockercfg",
-    ".envrc",
-    ".git-credentials",
-    ".gnupg",
-    ".netrc",
-    ".npmrc",
-    ".pypirc",
-    ".ssh",
-    "_netrc",
-    "id_ecdsa",
-    "id_ed25519",
-    "id_rsa",
-];
-
-/// How a private key in PEM begins (RFC 7468, and PGP), and the bytes in which that shows.
-const PEM: &[u8] = b"-----BEGIN ";
-const PRIVATE_KEY: &[u8] = b"PRIVATE KEY";
+/// Bytes of a file that say what it is.
 const HEAD: usize = 64;
 
 /// The first bytes of every SQLite 3 database (<https://www.sqlite.org/fileformat.html>).
@@ -334,7 +312,7 @@ impl Walker<'_> {
 
     /// Whether the file is left out because of its name, or of a directory's. There is one note for a directory.
     fn has_login(&mut self, path: &str) -> bool {
-        let Some(part) = login_in(path) else { return false };
+        let Some(part) = secret_files::login_in(path) else { return false };
         let is_directory = part.len() < path.len();
         if self.kept.matched(part, is_directory).is_whitelist() || self.is_kept(path) {
             return false;
@@ -379,12 +357,14 @@ impl Walker<'_> {
         if head.starts_with(placeholders::POINTER) {
             self.pointers.push(path.to_owned());
         }
-        if is_private_key(&head) && !self.is_kept(path) {
+        let metadata = file.metadata().map_err(ProjectError::read(source))?;
+        if !self.is_kept(path)
+            && let Some(what) = secret_files::secret_in(path, source, &head, metadata.len())?
+        {
             self.notes.push(format!(
-                "{path} is a private key, and every user of a host can read it in a release: `/{path}` in {IGNORE_FILE} leaves it out"
+                "{path} {what}, and every user of a host can read it in a release: `/{path}` in {IGNORE_FILE} leaves it out"
             ));
         }
-        let metadata = file.metadata().map_err(ProjectError::read(source))?;
         let executable = metadata.permissions().mode() & 0o111 != 0;
         Ok(Some(FileContent::File { size: metadata.len(), executable }))
     }
@@ -464,22 +444,8 @@ fn is_made_by_tools(directory: &Path) -> bool {
 
 /// `.env.local`, `.env.production`; not `.env.example`.
 fn is_env_file(name: &str) -> bool {
-    name.strip_prefix(".env.").is_some_and(|rest| !EXAMPLES.iter().any(|example| rest.ends_with(example)))
-}
-
-/// The part of `path` that names one of [`LOGINS`]: all of it, or a directory above.
-fn login_in(path: &str) -> Option<&str> {
-    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-    ends.map(|end| &path[..end]).find(|part| {
-        let above =
-            |name: &&str| part.strip_suffix(*name).map(|above| above.is_empty() || above.ends_with('/'));
-        LOGINS.iter().any(|name| above(name) == Some(true))
-    })
-}
-
-fn is_private_key(head: &[u8]) -> bool {
-    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    line.starts_with(PEM) && line.windows(PRIVATE_KEY.len()).any(|part| part == PRIVATE_KEY)
+    name.strip_prefix(".env.")
+        .is_some_and(|rest| !secret_files::EXAMPLES.iter().any(|example| rest.ends_with(example)))
 }
 
 fn is_beside_database(path: &str, source: &Path) -> bool {

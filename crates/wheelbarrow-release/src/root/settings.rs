@@ -296,16 +296,16 @@ fn limits(declared: &ReleaseSettings) -> Result<(), ReleaseError> {
         .chain(declared.hooks.all().map(|hook| (DAY, "hooks.timeout", hook.timeout)))
         .chain(declared.service.iter().flatten().flat_map(of_service));
     for (longest, key, seconds) in all {
+        // With 0, systemd would wait without end, and everything else not at all.
+        if seconds == Some(0) && key != "service.stays-up" {
+            let reason = "0 s are no limit that works: name 1 or more".to_owned();
+            return Err(ReleaseError::Setting { key, reason });
+        }
         if let Some(seconds) = seconds.filter(|seconds| *seconds > longest) {
             let limit = if longest == DAY { "a day" } else { "an hour" };
             let reason = format!("{seconds} s are over {limit}: name {longest} or less");
             return Err(ReleaseError::Setting { key, reason });
         }
-    }
-    let mut own = declared.service.iter().flatten().filter_map(Service::own);
-    if own.any(|own| own.stop.timeout == 0) {
-        let reason = "with 0 s systemd would wait without end: name 1 or more".to_owned();
-        return Err(ReleaseError::Setting { key: "service.stop.timeout", reason });
     }
     Ok(())
 }
@@ -408,11 +408,12 @@ mod tests {
                 assert!(said.contains(&expected), "{said}");
             }
             assert!(check(&text.replace('N', &longest.to_string())).is_ok(), "{text}");
+            assert!(check(&text.replace('N', "1")).is_ok(), "{text}");
+            // The type of `watchdog` refuses it.
+            if key != "service.watchdog" {
+                assert_eq!(check(&text.replace('N', "0")).is_ok(), key == "service.stays-up", "{text}");
+            }
         }
-        let stop = |seconds| {
-            format!(r#"{{"service": [{{"name": "a", "run": "a", "stop": {{"timeout": {seconds}}}}}]}}"#)
-        };
-        assert!(check(&stop(0)).is_err() && check(&stop(1)).is_ok());
     }
 
     #[test]
