@@ -1,7 +1,7 @@
 //! `wheelbarrow activate ID --root ROOT`
 
 use clap::Args;
-use wheelbarrow_release::{Activated, Changes, activate};
+use wheelbarrow_release::{Activated, Changes, ReleaseId, activate};
 
 use super::changes::lines;
 use super::root::{SwitchArguments, find};
@@ -48,11 +48,14 @@ pub(super) fn report(activated: &Activated, what: &str, json: bool, printer: &Pr
     };
     let seconds = text::seconds(*milliseconds);
     match unproved {
-        // People read this, even with --quiet.
-        Some(found) => printer.result(&format!(
-            "`current` leads to {id}{before} ({seconds}), which does not serve: {found}; restart the server"
-        )),
+        Some(found) => printer.result(&does_not_serve(id, &before, *milliseconds, found)),
         None => printer.done(&format!("{id} {what}{before} ({seconds}){}", lines(changes))),
     }
     Ok(())
+}
+
+/// In place of "is live". People read this, even with --quiet.
+pub(super) fn does_not_serve(id: &ReleaseId, before: &str, milliseconds: u64, found: &str) -> String {
+    let seconds = text::seconds(milliseconds);
+    format!("`current` leads to {id}{before} ({seconds}), which does not serve: {found}; restart the server")
 }

@@ -9,6 +9,7 @@ use wheelbarrow_release::{
     DeployExtent, DeployOptions, DeployPlan, Deployed, ExistingRelease, deploy, plan_deploy,
 };
 
+use super::activate::does_not_serve;
 use super::changes::{between, lines};
 use super::context::Context;
 use super::prune;
@@ -80,7 +81,7 @@ pub(super) fn run(arguments: DeployArguments, context: &Context, printer: &Print
         printer.deed();
         match json {
             true => answered = printer.json(deployed),
-            false => printer.done(&report(deployed)),
+            false => report(deployed, printer),
         }
     })?;
     prune::note_after(&pruned, printer);
@@ -114,10 +115,16 @@ fn show(plan: &DeployPlan) -> String {
     table(&[Align::Left, Align::Left], &rows)
 }
 
-fn report(deployed: &Deployed) -> String {
-    let Deployed { id, name, version, is_live, changes, milliseconds, .. } = deployed;
+fn report(deployed: &Deployed, printer: &Printer) {
+    let Deployed { id, name, version, is_live, changes, unproved, milliseconds, .. } = deployed;
     let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     let state = if *is_live { "live" } else { "staged" };
     let lines = if *is_live { lines(changes) } else { String::new() };
-    format!("{id} is {state}: {name}{version} ({}){lines}", text::seconds(*milliseconds))
+    match unproved {
+        Some(found) => printer.result(&(does_not_serve(id, "", *milliseconds, found) + &lines)),
+        None => {
+            printer
+                .done(&format!("{id} is {state}: {name}{version} ({}){lines}", text::seconds(*milliseconds)));
+        }
+    }
 }

@@ -129,6 +129,11 @@ pub struct Deployed {
     /// Whether it was made now.
     pub is_new: bool,
     pub changes: Changes,
+    /// As of [`Activated`].
+    ///
+    /// [`Activated`]: crate::Activated
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unproved: Option<String>,
     pub milliseconds: u64,
 }
 
@@ -248,7 +253,7 @@ pub fn deploy(
     let signed_by = prepared.artifact.vouched_by().map(str::to_owned);
     let reused = reused(&root, &prepared.digest, prepared.host_python(), options)?;
     let (is_new, is_live) = (reused.is_none(), options.until == DeployExtent::Live);
-    let deployed = |release: CompleteRelease, changes| {
+    let deployed = |release: CompleteRelease, changes, unproved| {
         let CompleteRelease { path, record: ReleaseRecord { id, name, version, .. } } = release;
         Deployed {
             root: root.path().to_path_buf(),
@@ -261,19 +266,21 @@ pub fn deploy(
             previous: previous.clone(),
             is_new,
             changes,
+            unproved,
             milliseconds: milliseconds(begun.elapsed()),
         }
     };
     let Some(release) = reused else {
-        return make(&locked, prepared, options, begun, |release, changes| {
-            answer(&deployed(release, changes))
+        return make(&locked, prepared, options, begun, |release, changes, unproved| {
+            answer(&deployed(release, changes, unproved))
         });
     };
-    let mut changes = Changes::default();
+    let (mut changes, mut unproved) = (Changes::default(), None);
     if is_live && previous.as_ref() != Some(release.id()) {
-        changes = activate_in(&locked, release.clone(), &options.settings, options.prepare)?.changes;
+        let activated = activate_in(&locked, release.clone(), &options.settings, options.prepare)?;
+        (changes, unproved) = (activated.changes, activated.unproved);
     }
-    answer(&deployed(release, changes));
+    answer(&deployed(release, changes, unproved));
     Ok(Pruned::default())
 }
 
@@ -339,7 +346,7 @@ fn make(
     prepared: PreparedDeploy,
     options: &DeployOptions,
     begun: Instant,
-    answer: impl FnOnce(CompleteRelease, Changes),
+    answer: impl FnOnce(CompleteRelease, Changes, Option<String>),
 ) -> Result<Pruned, ReleaseError> {
     let PreparedDeploy { artifact, settings, digest, interpreter, virtualenv, .. } = prepared;
     let steps = steps(artifact, digest, &settings, (virtualenv, interpreter), options);
@@ -360,7 +367,7 @@ fn make(
     job.progress().phase_ended(&Phase::Preflight.to_string(), looked);
     job.done.phases.push((Phase::Preflight.to_string(), looked));
     let rest = engine::run(&mut job, steps)?;
-    answer(job.release()?.clone(), job.changes());
+    answer(job.release()?.clone(), job.changes(), job.done.unproved.clone());
     if options.until == DeployExtent::Live {
         not_shared::note_written(locked.root, job.previous.as_ref(), &job.id)
             .inspect(|note| job.progress().note(note));

@@ -51,7 +51,10 @@ impl Step for Verify {
         let (release, settings) = (job.release()?, job.settings);
         let told = job.done.told.unwrap_or_else(SystemTime::now);
         let verified = match prove_all(job.locked, release, settings, told, job.progress()) {
-            Ok(ServingProof::None(reason)) if !job.operation.makes_a_release() => {
+            // A new release may be the first one of a server that is told of it.
+            Ok(ServingProof::None(reason))
+                if !job.operation.makes_a_release() || settings.server == Server::None =>
+            {
                 witness(job.locked.root, release, settings, reason)
             }
             proved => proved.map(|_| None),

@@ -252,3 +252,13 @@ fn an_unverified_release_is_not_reported_as_live() {
     let activated: Value = serde_json::from_str(&said.out).unwrap();
     assert!(activated["unproved"].as_str().unwrap().contains("every process runs 2-"), "{activated}");
 }
+
+#[test]
+fn a_deploy_that_restarts_nothing_names_the_processes_of_before() {
+    let served = Served::new();
+    assert_eq!(served.deploy("1", 200, false).code, 0);
+    served.start_by_hand();
+    let said = served.deploy("2", 200, false);
+    assert!(said.code == 0 && !said.out.contains("is live"), "{}", said.all());
+    assert!(said.out.contains("which does not serve: every process runs 1-"), "{}", said.all());
+}
