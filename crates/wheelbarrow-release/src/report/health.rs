@@ -228,6 +228,17 @@ impl HealthCheck<'_> {
             self.find(Level::Critical, rule::NO_PROCESS, place.unwrap_or_default(), what, hint);
             return Ok(());
         }
+        let asked = settings.filter(|_| !is_seen);
+        if let Some((settings, other)) =
+            asked.and_then(|asked| Some((asked, proof::other_root(self.root, asked)?)))
+        {
+            let url = settings.probe.as_ref().map(|probe| probe.url.clone()).unwrap_or_default();
+            let what = format!("a process of the site root {} answers the probe", other.display());
+            let hint =
+                "correct the address in `[release.probe]`, or start the server of this site".to_owned();
+            self.find(Level::Critical, rule::NO_PROCESS, url, what, hint);
+            return Ok(());
+        }
         let is_named = settings.is_some_and(|settings| settings.server != Server::None);
         let is_verified = is_seen && (place.is_some() || !is_named);
         // An answer is enough: the processes of other users are seen by root only, and a proxy may answer.

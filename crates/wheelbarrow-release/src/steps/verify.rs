@@ -393,6 +393,11 @@ fn prove_processes(
         }
         // Something answered after the last look, so no restart hides the server from this one.
         if !is_known && is_foreign {
+            if let Some(other) = proof::other_root(locked.root, settings) {
+                let (id, deadline) = (release.id().clone(), begun.elapsed().as_secs());
+                let found = format!("it is a process of the site root {}", other.display());
+                return Err(ReleaseError::Unproved { what, id, deadline, found });
+            }
             notes.note(&format!("{what} is not a process of the site, so no process was verified"));
             return Ok(ServingProof::None("no process of the server may be looked at"));
         }

@@ -112,6 +112,18 @@ fn inspect(pid: u32, releases: &Path, until: Instant) -> (Option<Process>, bool)
     ((!process.uses().is_empty()).then_some(process), has_descriptors && has_mapped)
 }
 
+/// The site root of the release that a process was started in, whichever that is.
+pub(super) fn root_of(pid: u32, until: Instant) -> Option<PathBuf> {
+    let mut root = None;
+    each_descriptor(pid, until, |path| {
+        // ROOT/releases/ID/.wheelbarrow/release.json
+        let releases = path.ancestors().nth(3).filter(|_| is_file(path, HELD[0]));
+        root = releases.filter(|path| path.ends_with("releases")).and_then(Path::parent).map(Path::to_owned);
+        root.is_none()
+    });
+    root
+}
+
 /// Calls `scan` with each file that a process has mapped. Whether there was time for that.
 fn each_mapped(maps: &Path, until: Instant, mut scan: impl FnMut(&Path)) -> bool {
     let Ok(file) = fs::File::open(maps) else { return true };

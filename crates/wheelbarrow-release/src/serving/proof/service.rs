@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
+use std::time::Instant;
 
+use fs_err as fs;
 use serde::Serialize;
 use wheelbarrow_artifact::release::Server;
 use wheelbarrow_wheel::order::Inserted;
@@ -158,6 +161,14 @@ pub(crate) fn runs(service: &Service, id: &ReleaseId) -> bool {
 }
 
 /// Where the probe asks on this machine.
+/// The other site root whose process listens where the probe asks: no proxy does that.
+pub(crate) fn other_root(root: &Root, settings: &Settings) -> Option<PathBuf> {
+    let (limits, own) = (ScanLimits::usual(), fs::canonicalize(root.path()).ok()?);
+    let (pids, _) = super::listener::service(&listener(settings)?, &limits, &|| false).ok()?;
+    let roots = pids.into_iter().filter_map(|pid| kernel::root_of(pid, Instant::now() + limits.all));
+    roots.into_iter().find(|found| *found != own)
+}
+
 fn listener(settings: &Settings) -> Option<Listener> {
     let address = ProbeAddress::of(settings.probe.as_ref()?).ok()?;
     match address.socket {

@@ -262,3 +262,20 @@ fn a_deploy_that_restarts_nothing_names_the_processes_of_before() {
     assert!(said.code == 0 && !said.out.contains("is live"), "{}", said.all());
     assert!(said.out.contains("which does not serve: every process runs 1-"), "{}", said.all());
 }
+
+#[test]
+fn the_process_of_another_site_root_does_not_answer_for_this_one() {
+    let (one, mut other) = (Served::new(), Served::new());
+    let said = one.deploy("1", 200, true);
+    assert_eq!(said.code, 0, "{}", said.all());
+    other.port = one.port;
+    let server = Some(("{kind = 'command', command = ['true']}", 3));
+    let whose = format!("process of the site root {}", one.place.path().join("site").display());
+    let said = other.deploy_with("1", 200, server);
+    assert_eq!((said.code, other.place.live()), (13, None), "{}", said.all());
+    assert!(said.err.contains(&format!("it is a {whose}")), "{}", said.all());
+    let said = other.deploy_flagged("1", 200, server, &["--no-probe"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    let said = other.place.run(&["status", "--check"]);
+    assert!(said.code != 0 && said.out.contains(&format!("a {whose} answers the probe")), "{}", said.all());
+}
