@@ -86,6 +86,14 @@ pub(super) fn detect(files: &[ProjectFile], import_path: &str) -> DetectedSettin
         NamedSettings::Several(several) => found.several_settings = several.into_iter().collect(),
         NamedSettings::Nowhere => {}
     }
+    let mut remark = None;
+    if let Some((module, path)) = declared::settings(files, &modules)
+        && found.settings.as_ref() != Some(&module)
+    {
+        let other = found.settings.replace(module).map(|other| format!(", not {other}"));
+        found.several_settings.clear();
+        remark = other.map(|other| format!("`settings` is what {path} names{other}"));
+    }
     let mut facts = settings_modules::read(&modules, found.settings.as_deref());
     let is_django = !found.several_settings.is_empty()
         || found.settings.is_some()
@@ -120,6 +128,7 @@ pub(super) fn detect(files: &[ProjectFile], import_path: &str) -> DetectedSettin
                 .push(format!("a database can be {path}: if it is on the servers, add {path} to `shared`"));
         }
     }
+    facts.remarks.extend(remark);
     found.facts = facts;
     found
 }

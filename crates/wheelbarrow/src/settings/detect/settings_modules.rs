@@ -7,7 +7,7 @@ use super::source::{PythonModule, Statement, Token};
 use super::value::Value;
 use super::variables;
 
-const VARIABLE: &str = "DJANGO_SETTINGS_MODULE";
+pub(super) const VARIABLE: &str = "DJANGO_SETTINGS_MODULE";
 
 /// Files that name the settings module: those that serve the site first, since manage.py is for developers too.
 const NAMING: [&str; 3] = ["wsgi.py", "asgi.py", "manage.py"];

@@ -86,3 +86,45 @@ fn several_projects_below_are_not_mixed() {
     let said = place.run(&["init", "--dry-run"]).all();
     assert!(!said.contains("several projects"), "{said}");
 }
+
+#[test]
+fn the_settings_that_servers_are_started_with_count() {
+    let uwsgi =
+        "[uwsgi]\nmodule = links.wsgi:application\nenv = DJANGO_SETTINGS_MODULE=links.settings.prod\n";
+    let line = |file: &str, text: &str| {
+        let wsgi = "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'links.settings')\n\
+                    application = get_wsgi_application()\n";
+        let files = [
+            ("requirements.txt", "django"),
+            ("links/wsgi.py", wsgi),
+            ("links/settings/__init__.py", "from .dev import *\n"),
+            ("links/settings/dev.py", "DEBUG = True\n"),
+            ("links/settings/prod.py", "DEBUG = False\n"),
+            (file, text),
+        ];
+        let text = Place::with(&files).run(&["init", "--dry-run"]).out;
+        let line = text.lines().find_map(|line| line.strip_prefix("settings = "));
+        let remark = format!("# `settings` is what {file} names, not links.settings");
+        (line.unwrap_or_default().to_owned(), text.lines().any(|line| line == remark))
+    };
+    let prod = ("\"links.settings.prod\"".to_owned(), true);
+    assert_eq!(line("uwsgi.ini", uwsgi), prod);
+    assert_eq!(line("Dockerfile", "ENV DJANGO_SETTINGS_MODULE links.settings.prod\n"), prod);
+    assert_eq!(
+        line("deploy/links.service", "Environment=\"DJANGO_SETTINGS_MODULE=links.settings.prod\"\n"),
+        prod
+    );
+    let default = "export DJANGO_SETTINGS_MODULE=\"${DJANGO_SETTINGS_MODULE:-links.settings.prod}\"\n";
+    assert_eq!(line("entrypoint.sh", default), prod);
+    let own = ("\"links.settings\"".to_owned(), false);
+    for (file, text) in [
+        ("uwsgi.ini", "env = DJANGO_SETTINGS_MODULE=elsewhere.settings\n"),
+        ("Dockerfile.dev", "ENV DJANGO_SETTINGS_MODULE=links.settings.prod\n"),
+        (
+            "Procfile",
+            "web: env DJANGO_SETTINGS_MODULE=links.settings.prod x\nw: DJANGO_SETTINGS_MODULE=links.settings.dev y\n",
+        ),
+    ] {
+        assert_eq!(line(file, text), own, "{file}");
+    }
+}
