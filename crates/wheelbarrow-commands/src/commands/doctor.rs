@@ -33,7 +33,7 @@ fn show(report: &DoctorReport, printer: &Printer) {
     }
     if report.is_partial {
         printer
-            .note("some processes were not checked: there was no time for them, or only root can see them");
+            .note("some processes were not checked: there was no time for them, or only root with CAP_SYS_PTRACE can see them");
     }
     if let Some(BundledPython { version, path }) = &report.interpreter {
         printer.note(&format!("the live release has its own Python {version}, in {}", path.display()));

@@ -85,7 +85,7 @@ pub(super) struct SettingsArguments {
     /// The path to request in process before the switch [default: /]
     #[arg(long, value_name = "PATH")]
     check_path: Option<String>,
-    /// The Host header of that request [default: the first of ALLOWED_HOSTS]
+    /// The Host header of that request [default: the first of ALLOWED_HOSTS of Django, else localhost]
     #[arg(long, value_name = "HOST")]
     check_host: Option<String>,
     /// An expected status of that request; may be repeated [default: 200, 204 and redirects]

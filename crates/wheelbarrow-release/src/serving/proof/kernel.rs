@@ -118,7 +118,9 @@ pub(super) fn root_of(pid: u32, until: Instant) -> Option<PathBuf> {
     each_descriptor(pid, until, |path| {
         // ROOT/releases/ID/.wheelbarrow/release.json
         let releases = path.ancestors().nth(3).filter(|_| is_file(path, HELD[0]));
-        root = releases.filter(|path| path.ends_with("releases")).and_then(Path::parent).map(Path::to_owned);
+        let is_one =
+            |releases: &&Path| releases.ends_with("releases") && release_of(path, releases).is_some();
+        root = releases.filter(is_one).and_then(Path::parent).map(Path::to_owned);
         root.is_none()
     });
     root

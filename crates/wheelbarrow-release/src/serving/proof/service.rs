@@ -160,15 +160,16 @@ pub(crate) fn runs(service: &Service, id: &ReleaseId) -> bool {
     service.environment.is_none() && matches!(&service.verdict, Verdict::One { id: one } if one == id)
 }
 
-/// Where the probe asks on this machine.
 /// The other site root whose process listens where the probe asks: no proxy does that.
 pub(crate) fn other_root(root: &Root, settings: &Settings) -> Option<PathBuf> {
     let (limits, own) = (ScanLimits::usual(), fs::canonicalize(root.path()).ok()?);
+    let until = Instant::now() + limits.all;
     let (pids, _) = super::listener::service(&listener(settings)?, &limits, &|| false).ok()?;
-    let roots = pids.into_iter().filter_map(|pid| kernel::root_of(pid, Instant::now() + limits.all));
+    let roots = pids.into_iter().filter_map(|pid| kernel::root_of(pid, until));
     roots.into_iter().find(|found| *found != own)
 }
 
+/// Where the probe asks on this machine.
 fn listener(settings: &Settings) -> Option<Listener> {
     let address = ProbeAddress::of(settings.probe.as_ref()?).ok()?;
     match address.socket {
