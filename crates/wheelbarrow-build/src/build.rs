@@ -69,10 +69,12 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     let interpreters: Vec<_> = targets.iter().map(|target| target.interpreter.clone()).collect();
     unused_pin(options).iter().for_each(|note| progress.note(note));
     progress.note(&format!("dependencies: {}", inputs.describe()));
+    let others = inputs.other_dependencies(&options.project);
     let previous = lock::PreviousLock::of(lock_out(options), progress);
     // Held from here on. A cache of uv may be in it.
     let cache = Cache::open(options.cache_dir.as_deref())?;
     let lock = lock::resolve(&lock_request(options, inputs, &targets), found, progress)?;
+    lock.left_out(&others).iter().for_each(|note| progress.note(note));
     let own = find_own(options, progress)?;
     let gather_request = GatherRequest {
         project: options.project.clone(),

@@ -1,10 +1,12 @@
 //! The kind of a file by its content; users choose the names.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use toml::{Table, Value};
+use wheelbarrow_wheel::name::normalise;
 
 use crate::{Error, Result};
 
@@ -163,6 +165,23 @@ pub(super) fn has_dependencies(pyproject: &Path) -> Result<bool> {
         || has_items(&["tool", "flit", "metadata", "requires"])
         || is_dynamic
         || is_poetry)
+}
+
+/// Names of the distributions that `[project] dependencies` of a pyproject.toml names for every system, and those of Poetry,
+/// normalised.
+pub(super) fn dependencies(pyproject: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(pyproject).unwrap_or_default();
+    let document: Table = text.parse().unwrap_or_default();
+    let listed = document.get("project").and_then(|project| project.get("dependencies")?.as_array());
+    let listed = listed.into_iter().flatten().filter_map(Value::as_str);
+    let named = listed.filter(|entry| !entry.contains(';')).map(|entry| {
+        let is_of_name = |one: char| one.is_ascii_alphanumeric() || "._-".contains(one);
+        entry.trim().split(|one| !is_of_name(one)).next().unwrap_or_default()
+    });
+    let poetry = document.get("tool").and_then(|tool| tool.get("poetry")?.get("dependencies")?.as_table());
+    let poetry = poetry.into_iter().flatten().filter(|(name, value)| *name != "python" && !value.is_table());
+    let all = named.chain(poetry.map(|(name, _)| name.as_str())).filter(|name| !name.is_empty());
+    all.map(normalise).collect()
 }
 
 /// Files that `[tool.setuptools.dynamic]` of a pyproject.toml names.

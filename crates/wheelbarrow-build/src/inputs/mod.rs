@@ -10,6 +10,7 @@ mod kind;
 pub mod requirements;
 pub mod workspace;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -189,6 +190,14 @@ impl Inputs {
             fs::read_to_string(file).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
         let groups = document.get("dependency-groups").and_then(toml::Value::as_table);
         groups.map(|groups| groups.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// What pyproject.toml names beside requirements files, which then count alone.
+    pub(crate) fn other_dependencies(&self, project: &Path) -> BTreeSet<String> {
+        match self {
+            Self::Requirements(_) => kind::dependencies(&project.join(PYPROJECT)),
+            _ => BTreeSet::new(),
+        }
     }
 
     /// For messages: `requirements.txt, more.txt`.

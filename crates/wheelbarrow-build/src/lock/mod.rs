@@ -20,6 +20,7 @@ mod wanted;
 mod with;
 mod yanked;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_http::Credentials;
@@ -56,6 +57,20 @@ pub struct Lock {
     pub resolved: bool,
     /// Whether Wheelbarrow made it, now or before.
     pub ours: bool,
+}
+
+impl Lock {
+    /// A note on distributions that pyproject.toml names and nothing of the lock is.
+    pub(crate) fn left_out(&self, named: &BTreeSet<String>) -> Option<String> {
+        let is_locked = |name: &&String| self.pylock.packages.iter().any(|package| package.name == **name);
+        let names: Vec<&str> = named.iter().filter(|name| !is_locked(name)).map(String::as_str).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "pyproject.toml names dependencies that are not in the artifact, since requirements files count alone: {}",
+                names.join(", ")
+            )
+        })
+    }
 }
 
 impl Lock {

@@ -53,3 +53,20 @@ fn a_python_that_the_project_names_in_vain() {
     let said = place.run(&["build", "--offline", "--cache-dir", "cache"]);
     assert!(said.code == 8 && said.err.contains("error: Python >=3.98 was not found"), "{}", said.all());
 }
+
+#[test]
+fn dependencies_that_requirements_files_leave_out_are_noted() {
+    let project = "[project]\nname = 'x'\nversion = '1'\n\
+                   dependencies = ['Six>=1', 'bottle[x] >= 0.1', 'colorama; sys_platform == \"win32\"']\n";
+    let place = Place::with(&[
+        ("requirements.txt", "# see pyproject.toml\n"),
+        ("app.py", ""),
+        ("pyproject.toml", project),
+    ]);
+    let said = place.run(&["build", "--offline", "--cache-dir", "cache", "--no-install-project"]);
+    let note = "note: pyproject.toml names dependencies that are not in the artifact, since requirements files count alone: bottle, six\n";
+    assert!(said.err.contains(note), "{}", said.all());
+    place.write("pyproject.toml", "[tool.ruff]\n");
+    let said = place.run(&["build", "--offline", "--cache-dir", "cache", "--no-install-project"]);
+    assert!(!said.err.contains("not in the artifact"), "{}", said.all());
+}
