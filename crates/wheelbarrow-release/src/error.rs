@@ -34,8 +34,8 @@ pub enum ReleaseError {
     Id(#[from] NotAnId),
     #[error("{}{source}", path.display())]
     Environment { path: PathBuf, source: EnvironmentError },
-    #[error("{} does not exist, but the live release has an environment, {}", path.display(), live.display())]
-    NoEnvironment { path: PathBuf, live: PathBuf },
+    #[error("{} {what}, but the live release has an environment, {}", path.display(), live.display())]
+    NoEnvironment { path: PathBuf, what: &'static str, live: PathBuf },
     #[error("{}: {reason}", path.display())]
     Settings { path: PathBuf, reason: String },
     #[error("{} is not trusted: {reason}", path.display())]

@@ -125,10 +125,10 @@ impl Explain for ReleaseError {
             }
             Self::NotStored { .. } => "deploy its artifact again",
             Self::NotARoot { .. } => "`wheelbarrow deploy ARTIFACT --root ROOT` makes one",
-            Self::NoEnvironment { path, live } => {
+            Self::NoEnvironment { path, live, .. } => {
                 return Some(format!(
-                    "restore it, for example with `cp -p {} {}`; or write `{{}}` into it if the site needs no \
-                     environment any more",
+                    "restore it, for example with `cp -p {} {}`; or, if the site needs no environment \
+                     any more, write `{{}}` into it and run `wheelbarrow env apply`",
                     live.display(),
                     path.display()
                 ));

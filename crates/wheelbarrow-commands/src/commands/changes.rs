@@ -1,6 +1,6 @@
 //! Prints the changes of a deploy in a few lines.
 
-use wheelbarrow_release::{Changes, ServiceChanges, VersionChange};
+use wheelbarrow_release::{Changes, EnvironmentDifference, ServiceChanges, VersionChange};
 
 use crate::text::{Align, count, table};
 
@@ -27,8 +27,10 @@ pub(super) fn lines(changes: &Changes) -> String {
         rows.push(("static files", text));
     }
     if !changes.services.is_empty() {
-        rows.push(("services", services(changes)));
+        let ServiceChanges { added, removed, changed } = &changes.services;
+        rows.push(("services", differing([changed, added, removed])));
     }
+    rows.extend(environment(&changes.environment).map(|text| ("environment", text)));
     rows.extend(changes.server.iter().map(|server| ("server", server.clone())));
     if rows.is_empty() {
         return String::new();
@@ -51,13 +53,19 @@ fn distributions(changes: &Changes) -> String {
     few(&changed.chain(added).chain(removed).collect::<Vec<_>>())
 }
 
+/// The names of variables; none if no variable differs.
+pub(super) fn environment(difference: &EnvironmentDifference) -> Option<String> {
+    let EnvironmentDifference { added, removed, changed } = difference;
+    (!difference.is_empty()).then(|| differing([changed, added, removed]))
+}
+
 /// `beat changed, + worker, - timer`
-fn services(changes: &Changes) -> String {
-    let ServiceChanges { added, removed, changed } = &changes.services;
-    let changed = changed.iter().map(|name| format!("{name} changed"));
-    let added = added.iter().map(|name| format!("+ {name}"));
-    let removed = removed.iter().map(|name| format!("- {name}"));
-    few(&changed.chain(added).chain(removed).collect::<Vec<_>>())
+fn differing(names: [&[String]; 3]) -> String {
+    let marks = [("", " changed"), ("+ ", ""), ("- ", "")];
+    let marked = names.iter().zip(marks).flat_map(|(names, (before, after))| {
+        names.iter().map(move |name| format!("{before}{}{after}", name.escape_debug()))
+    });
+    few(&marked.collect::<Vec<_>>())
 }
 
 fn few(names: &[String]) -> String {

@@ -10,7 +10,7 @@ use wheelbarrow_release::{
 };
 
 use super::activate::does_not_serve;
-use super::changes::{between, lines};
+use super::changes::{between, environment, lines};
 use super::context::Context;
 use super::prune;
 use super::root::{SettingsArguments, SwitchArguments, or_dash};
@@ -100,6 +100,7 @@ fn show(plan: &DeployPlan) -> String {
     rows.extend(plan.doubt.iter().map(|doubt| ("would make", doubt.clone())));
     rows.extend(plan.lost.iter().map(|lost| ("would lose", lost.clone())));
     rows.extend(plan.python.iter().map(|python| ("python", between(python))));
+    rows.extend(environment(&plan.environment).map(|names| ("environment", names)));
     rows.extend(plan.signed_by.iter().map(|signer| ("signed by", signer.clone())));
     rows.extend(plan.shared.iter().map(|path| ("shared", path.clone())));
     rows.extend(plan.prepare.iter().map(|words| ("would run", words.clone())));

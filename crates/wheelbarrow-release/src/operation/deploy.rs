@@ -13,7 +13,9 @@ use wheelbarrow_artifact::release::{ReleaseSettings, Server};
 use wheelbarrow_artifact::{Artifact, Trust};
 use wheelbarrow_install::{InstallError, Pip, choose_target, virtualenv};
 
+use crate::environment::shared_environment::EnvironmentDifference;
 use crate::operation::activate::{activate_in, plan_activation};
+use crate::operation::change_environment::environment_difference;
 use crate::operation::{engine, plan, recovery};
 use crate::report::changes::{Changes, VersionChange, python_change, python_of, shown_python};
 use crate::root::journal::{JournalEvent, Operation, Phase};
@@ -90,6 +92,8 @@ pub struct DeployPlan {
     pub live: Option<ReleaseId>,
     /// None if it is the Python of the live release, or nothing is live.
     pub python: Option<VersionChange>,
+    /// From the environment of the live release to `shared/environment.json`.
+    pub environment: EnvironmentDifference,
     pub shared: Vec<String>,
     pub prepare: Vec<String>,
     pub server: String,
@@ -192,7 +196,9 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         }
     };
     let before = live.as_ref().and_then(|live| root.complete_or_none(live).ok().flatten());
+    let environment = live.as_ref().and_then(|live| environment_difference(&root, Some(live), None).ok());
     let mut deploy_plan = DeployPlan {
+        environment: environment.unwrap_or_default(),
         root: root.path().to_path_buf(),
         id,
         is_new: found.is_none(),

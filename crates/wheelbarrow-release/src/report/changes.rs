@@ -7,6 +7,7 @@ use wheelbarrow_artifact::release::{Service, ServiceName};
 use wheelbarrow_wheel::order::Inserted;
 
 use crate::ReleaseError;
+use crate::environment::shared_environment::{EnvironmentDifference, of_release};
 use crate::report::bundled_python::bundled_python;
 use crate::root::distributions;
 use crate::root::receipt::Receipt;
@@ -25,6 +26,8 @@ pub struct Changes {
     /// None of a release that collects none, or too many to be counted.
     pub static_files: Option<StaticFiles>,
     pub services: ServiceChanges,
+    /// Empty if nothing was live before.
+    pub environment: EnvironmentDifference,
     /// How the server was told; none if no server is configured.
     pub server: Option<String>,
     /// Of Django's `check --deploy`.
@@ -100,7 +103,10 @@ impl Changes {
             }
         });
         let python = before.zip(python_of(after)).and_then(|(before, after)| python_change(before, after));
-        Self { python, distributions, static_files, ..Self::default() }
+        let environment =
+            before.and_then(|before| Some(of_release(before).ok()?.difference(&of_release(after).ok()?)));
+        let environment = environment.unwrap_or_default();
+        Self { python, distributions, static_files, environment, ..Self::default() }
     }
 }
 

@@ -14,6 +14,7 @@ use wheelbarrow_base::beneath::{self, Directory};
 use wheelbarrow_base::{SafePath, write_atomic};
 
 use crate::command::identity::Identity;
+use crate::environment::shared_environment::of_release;
 use crate::environment::{self, ENVIRONMENT, PRIVATE};
 use crate::root::release::{CompleteRelease, ENVIRONMENT_SHA256, RELEASE_PATH, ReleaseRecord};
 use crate::root::settings::Settings;
@@ -60,21 +61,32 @@ pub(crate) fn inspect(root: &Root, manifest: &Manifest, settings: &Settings) -> 
     let (data, mode) = match trusted::read(root, ENVIRONMENT)? {
         Some((data, metadata)) => (data, metadata.mode()),
         None => {
-            refuse_lost_environment(root, &path)?;
+            refuse_lost_environment(root, &path, "does not exist", |live| {
+                live.record.environment_sha256.is_some()
+            })?;
             (b"{}".to_vec(), 0)
         }
     };
-    environment::check(&data, mode, &manifest.environment, |key| std::env::var_os(key).is_some())
-        .map(drop)
-        .map_err(|source| ReleaseError::Environment { path, source })
+    match environment::check(&data, mode, &manifest.environment, |key| std::env::var_os(key).is_some()) {
+        Ok(names) if names.is_empty() => refuse_lost_environment(root, &path, "has no variables", |live| {
+            of_release(live).is_ok_and(|had| !had.names().is_empty())
+        }),
+        checked => checked.map(drop).map_err(|source| ReleaseError::Environment { path, source }),
+    }
 }
 
 /// A site that had an environment and has none would start with its defaults: another database, say, which is migrated.
-fn refuse_lost_environment(root: &Root, path: &Path) -> Result<(), ReleaseError> {
+fn refuse_lost_environment(
+    root: &Root,
+    path: &Path,
+    what: &'static str,
+    has_one: impl Fn(&CompleteRelease) -> bool,
+) -> Result<(), ReleaseError> {
     let Some(live) = root.live()? else { return Ok(()) };
     match root.complete_or_none(&live)? {
-        Some(live) if live.record.environment_sha256.is_some() => {
-            Err(ReleaseError::NoEnvironment { path: path.to_path_buf(), live: live.path.join(ENVIRONMENT) })
+        Some(live) if has_one(&live) => {
+            let (path, live) = (path.to_path_buf(), live.path.join(ENVIRONMENT));
+            Err(ReleaseError::NoEnvironment { path, what, live })
         }
         _ => Ok(()),
     }

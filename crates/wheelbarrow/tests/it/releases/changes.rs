@@ -105,6 +105,7 @@ fn changes_are_reported_at_the_end() {
             "migrations": [],
             "static_files": {"files": 1, "added": 1, "removed": 1},
             "services": {"added": ["mail"], "removed": [], "changed": []},
+            "environment": {"added": [], "removed": [], "changed": []},
             "server": "true",
             "python": null,
             "findings": {"new": [], "known": 0},

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::root::{Place, Version};
+use super::root::{Place, Version, deploy_words};
 use super::site::{self, Site};
 use super::strace::has_strace;
 use crate::support::Said;
@@ -287,4 +287,39 @@ fn a_terminal_prompts_without_echo() {
     let said = type_in("oops\\x03");
     assert_eq!(said.code, 130, "{}", said.all());
     assert_eq!(place.live(), Some(2));
+}
+
+#[test]
+fn a_deploy_names_the_variables_that_differ() {
+    let place = with_shared(&json!({"DB": SECRET, "KEY": "1"}));
+    let version = Version::good("1");
+    let shared = place.root().join("shared/environment.json");
+    assert!(!place.deploy(&version).out.contains("environment"));
+    fs_err::write(&shared, json!({"KEY": SECRET, "NEW": "1"}).to_string()).unwrap();
+    let right = |said: &Said| {
+        let is_named =
+            |line: &str| line.trim().starts_with("environment") && line.ends_with("KEY changed, + NEW, - DB");
+        said.code == 0 && said.out.lines().any(is_named) && !said.all().contains(SECRET)
+    };
+    let words = deploy_words(&place.artifact(&version));
+    let run = |flags: &[&str]| {
+        place.run(&words.iter().map(String::as_str).chain(flags.iter().copied()).collect::<Vec<_>>())
+    };
+    let planned = run(&["--dry-run"]);
+    assert!(right(&planned), "{}", planned.all());
+    let planned = run(&["--dry-run", "--json"]);
+    let planned: Value = serde_json::from_str(&planned.out).unwrap();
+    assert_eq!(planned["environment"], json!({"added": ["NEW"], "removed": ["DB"], "changed": ["KEY"]}));
+    let said = place.deploy(&version);
+    assert!(right(&said), "{}", said.all());
+
+    // One that became empty is like one that is missing.
+    fs_err::write(&shared, "{}").unwrap();
+    for flags in [&[][..], &["--dry-run"]] {
+        let refused = run(flags);
+        assert!(refused.code == 7 && refused.err.contains("has no variables, but"), "{}", refused.all());
+        assert!(refused.err.contains("env apply"), "{}", refused.all());
+    }
+    assert_eq!(place.run(&["env", "apply"]).code, 0);
+    assert_eq!(place.deploy(&version).code, 0);
 }
