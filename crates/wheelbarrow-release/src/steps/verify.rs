@@ -76,7 +76,7 @@ pub(crate) enum ServingProof {
     None(&'static str),
 }
 
-/// Looks for what speaks against a release that was gone back to and that nothing has proved, for this reason: processes of the
+/// Looks for what speaks against a release that nothing has proved, for this reason: processes of the
 /// site run from the root, and none of them from it. That is an error where a server was told, else what was found.
 pub(crate) fn witness(
     root: &Root,
