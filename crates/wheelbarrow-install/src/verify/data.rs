@@ -119,25 +119,21 @@ pub fn made_files(
     Ok(files)
 }
 
-/// The databases of SQLite among the data of an install that were changed after `since`, in seconds since 1970: paths below it.
+/// The databases of SQLite among these files of an install that were changed after `since`, in seconds since 1970: paths below
+/// it.
 pub fn changed_databases(
     destination: &Path,
-    made: &KnownFiles,
+    files: &[PathBuf],
     since: i64,
 ) -> Result<Vec<String>, InstallError> {
-    let files = data_files(destination, made)?;
     let root = claims::open(destination)?;
     // A copy may keep the time of its original.
     let is_changed = |path: &str| root.stat_at(path).is_ok_and(|stat| stat.st_ctime > since);
-    let is_wanted = |path: &String| {
+    let is_wanted = |path: &&str| {
         // Until it is copied into the database, a change is in another file.
         (is_changed(path) || is_changed(&format!("{path}-wal"))) && is_database(&root, path).unwrap_or(false)
     };
-    Ok(files
-        .into_iter()
-        .filter_map(|path| path.into_os_string().into_string().ok())
-        .filter(is_wanted)
-        .collect())
+    Ok(files.iter().filter_map(|path| path.to_str()).filter(is_wanted).map(str::to_owned).collect())
 }
 
 fn may_be_database(root: &Directory, path: &str, stat: &Stat) -> bool {

@@ -46,17 +46,14 @@ pub(crate) fn written_files(root: &Root, id: &ReleaseId) -> Result<Vec<PathBuf>,
     }
 }
 
-/// The databases of SQLite among them that were changed after the release was live for the first time: paths below it.
-pub(crate) fn databases(root: &Root, id: &ReleaseId) -> Result<Vec<String>, ReleaseError> {
+/// The databases of SQLite among these files that were changed after the release was live for the first time: paths below it.
+pub(crate) fn databases(root: &Root, id: &ReleaseId, files: &[PathBuf]) -> Result<Vec<String>, ReleaseError> {
     let operations = journaled_operations(&root.journal().read()?);
     let first =
         operations.iter().find(|operation| operation.id == *id && operation.switched && operation.is_done());
     // A command of `prepare` makes some anew for each release.
     let since = first.map_or(0, |first| first.at + first.milliseconds().unwrap_or_default() / 1000 + 1);
-    match changed_databases(&root.release(id), &made(root, id), since.try_into().unwrap_or(i64::MAX)) {
-        Err(InstallError::NoInstall { .. }) => Ok(Vec::new()),
-        found => Ok(found?),
-    }
+    Ok(changed_databases(&root.release(id), files, since.try_into().unwrap_or(i64::MAX))?)
 }
 
 fn made(root: &Root, id: &ReleaseId) -> KnownFiles {

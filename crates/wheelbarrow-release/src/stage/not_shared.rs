@@ -2,9 +2,11 @@
 //! without a request. A deploy that would lose sight of files is refused, and a return to a release that does
 //! not see them is noted.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_base::beneath::found;
+use wheelbarrow_wheel::order;
 
 use crate::check::writes_in_release::WriteInRelease;
 use crate::root::release::CompleteRelease;
@@ -58,23 +60,56 @@ fn is_newer(root: &Root, release: &CompleteRelease, path: &Path, below: &Path) -
     })
 }
 
-/// The databases that the site has written into the live release and that a release with these settings does not share,
-/// but for what is `known`.
-pub(crate) fn databases(
+/// Directories that have uploads, by the names that people give them.
+const UPLOADS: [&str; 4] = ["attachments", "media", "uploads", "userfiles"];
+/// Ends of names of databases of other kinds, and of keys.
+const STORES: [&str; 9] = [".dbm", ".duckdb", ".gdbm", ".kdbx", ".key", ".mdb", ".p12", ".pem", ".pfx"];
+
+/// What of such a file of the site people would miss: itself if it has settings, keys or a database that is not SQLite's, the
+/// directory if it has uploads. Everything else may be a cache.
+fn missed(path: &Path) -> Option<&Path> {
+    let lower = |part: &OsStr| part.to_string_lossy().to_ascii_lowercase();
+    let name = lower(path.file_name()?);
+    let mut above = path.ancestors().skip(1).filter_map(|above| Some((above, lower(above.file_name()?))));
+    if above.clone().any(|(_, part)| part.contains("cache") || part == "tmp") {
+        return None;
+    }
+    let is_settings =
+        [".env", "local_settings.py", "settings_local.py"].iter().any(|end| name.ends_with(end));
+    let is_store = STORES.iter().any(|end| name.ends_with(end));
+    let uploads = above.find_map(|(above, part)| UPLOADS.contains(&part.as_str()).then_some(above));
+    let is_missed = is_settings || is_store || name.trim_start_matches('.').starts_with("secret");
+    uploads.or(is_missed.then_some(path))
+}
+
+/// What the site or a person has written into the live release, and that `next` neither shares nor has from its artifact, but for
+/// what is `known`: databases, and other files that are missed.
+pub(crate) fn left(
     root: &Root,
     live: &ReleaseId,
-    code: &str,
+    next: &CompleteRelease,
     settings: &Settings,
     known: &[WriteInRelease],
 ) -> Result<Vec<WriteInRelease>, ReleaseError> {
+    let code = &next.site()?.project.directory;
     let is_shared = |path: &Path| {
         let below = path.strip_prefix(code);
         below.is_ok_and(|below| settings.shared.iter().any(|shared| below.starts_with(shared.path.as_str())))
     };
+    let written = data::written_files(root, live)?;
+    let mut left = data::databases(root, live, &written)?;
+    let own: Vec<&PathBuf> = written.iter().filter(|path| path.starts_with(code)).collect();
+    if own.iter().any(|path| missed(path).is_some()) {
+        // What the check has made is not of the artifact either.
+        let (made, open) = (data::written_files(root, next.id())?, next.open()?);
+        let lost = own.into_iter().filter(|path| made.contains(path) || open.stat_at(path).is_err());
+        left.extend(lost.filter_map(|path| missed(path)?.to_str().map(str::to_owned)));
+        order::sort(&mut left);
+        left.dedup();
+    }
     let is_known = |path: &Path| known.iter().any(|inside| path.starts_with(&inside.path));
-    let is_left = |path: &String| !is_shared(Path::new(path)) && !is_known(Path::new(path));
-    let left = data::databases(root, live)?.into_iter().filter(is_left);
-    Ok(left.map(|path| WriteInRelease { setting: path.clone(), path, is_data: true }).collect())
+    left.retain(|path| !is_shared(Path::new(path)) && !is_known(Path::new(path)));
+    Ok(left.into_iter().map(|path| WriteInRelease { setting: path.clone(), path, is_data: true }).collect())
 }
 
 /// A note on what the live release shares and `next` does not.
@@ -123,4 +158,24 @@ fn is_shared_by(root: &Root, live: &ReleaseId, next: &ReleaseId) -> Option<bool>
 fn is_link(release: &CompleteRelease, shared: &SharedPath) -> Option<bool> {
     let path = Path::new(&release.site().ok()?.project.directory).join(shared.path.as_str());
     release.open().ok()?.stat_at(path).ok().map(|stat| rescued::is_link(&stat))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_keys_uploads_and_databases_are_missed() {
+        for path in
+            ["a/.env", "a/prod.env", "a/local_settings.py", "a/secret.key", "a/.secret_key", "a/b/x.DuckDB"]
+        {
+            assert_eq!(missed(Path::new(path)), Some(Path::new(path)));
+        }
+        assert_eq!(missed(Path::new("a/Uploads/1/2.png")), Some(Path::new("a/Uploads")));
+        for path in
+            ["a/x.log", "a/x.json", "a/.cache/secret.key", "a/media_cache/x.png", "a/celerybeat-schedule.db"]
+        {
+            assert_eq!(missed(Path::new(path)), None);
+        }
+    }
 }

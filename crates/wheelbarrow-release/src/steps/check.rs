@@ -78,7 +78,7 @@ impl Step for Check {
             // Only Django says where it writes, and not all of it.
             let code = release.site()?.project.directory;
             let known = django.as_ref().map(|report| &report.inside[..]).unwrap_or_default();
-            let left = not_shared::databases(job.locked.root, live, &code, settings, known)?;
+            let left = not_shared::left(job.locked.root, live, release, settings, known)?;
             refuse_data(&code, &left, settings, progress)?;
         }
         let checks = django.as_ref().map(|report| &report.checks[..]).unwrap_or_default();

@@ -112,3 +112,25 @@ fn a_database_that_the_site_wrote_is_not_lost_by_the_next_deploy() {
     let said = place.deploy(&Version::with("4", &format!("check = {{ allow = ['{allow}=thumbnails'] }}")));
     assert_eq!((said.code, place.live()), (0, Some(4)), "{}", said.all());
 }
+
+#[test]
+fn settings_keys_and_uploads_in_the_live_release_are_not_lost_by_the_next_deploy() {
+    let place = Place::new();
+    assert_eq!(place.deploy(&Version::good("1")).code, 0);
+    let code = place.release(1).join("code");
+    fs_err::create_dir(code.join("uploads")).unwrap();
+    for path in [".env", "secret.key", "uploads/1.png", "uploads/2.png", "index.json"] {
+        fs_err::write(code.join(path), "x").unwrap();
+    }
+    let said = place.deploy(&Version::good("2"));
+    assert_eq!((said.code, place.live()), (11, Some(1)), "{}", said.all());
+    let lost = "lose it with the next one: code/.env, code/secret.key, code/uploads\n";
+    assert!(said.err.contains(lost), "{}", said.all());
+    let shared = "shared = [\".env\", \"secret.key\", \"uploads\"]";
+    assert!(said.err.contains(&format!("`{shared}`")), "{}", said.all());
+    let said = place.deploy(&Version::with("3", shared));
+    assert!(said.code == 5 && said.err.contains("wheelbarrow rescue 1"), "{}", said.all());
+    let allow = "check = { allow = ['data-in-release=a demonstration'] }";
+    let said = place.deploy(&Version::with("4", allow));
+    assert!(said.code == 0 && said.err.contains("code/index.json"), "{}", said.all());
+}
