@@ -185,8 +185,11 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
     let manifest = artifact.manifest();
     let live = root.live()?;
     let complete = live.as_ref().and_then(|live| root.complete_or_none(live).ok().flatten());
-    let lost =
-        complete.map_or_else(Vec::new, |live| lost_settings(&root, &live, &settings, &options.settings));
+    let lost = complete.map_or_else(Vec::new, |live| {
+        let mut lost = lost_settings(&root, &live, &settings, &options.settings);
+        lost.extend(older(&live, manifest.version.as_deref()));
+        lost
+    });
     let python = match &found {
         Some(found) => python_of(found),
         None => {
@@ -304,6 +307,10 @@ fn note_doubts(
     for lost in live.iter().flat_map(|live| lost_settings(root, live, &prepared.settings, flags)) {
         operator.progress.note(&lost);
     }
+    let version = prepared.artifact.manifest().version.as_deref();
+    if let Some(older) = live.as_ref().and_then(|live| older(live, version)) {
+        operator.progress.note(&older);
+    }
     if let Some(live) = live.filter(|live| live.record().name != *name) {
         let (id, other) = (live.id(), &live.record().name);
         operator
@@ -313,6 +320,25 @@ fn note_doubts(
     for Finding { place, what, hint, .. } in doctor::unusable_shared(root, &prepared.settings) {
         operator.progress.note(&format!("{place}: {what}; {hint}"));
     }
+}
+
+/// A note on an older version than the live one, where both are nothing but numbers.
+fn older(live: &CompleteRelease, next: Option<&str>) -> Option<String> {
+    let numbers = |version: &str| {
+        let mut numbers = Vec::new();
+        for part in version.split('.') {
+            numbers.push(part.parse::<u64>().ok()?);
+        }
+        Some(numbers)
+    };
+    let (next, version) = (next?, live.record().version.as_deref()?);
+    let (mut one, mut other) = (numbers(next)?, numbers(version)?);
+    let length = one.len().max(other.len());
+    (one.resize(length, 0), other.resize(length, 0));
+    let id = live.id();
+    (one < other).then(|| {
+        format!("{id}, which is live, has the version {version}; this artifact has {next}, an older one")
+    })
 }
 
 /// What the live release has by settings that the next one lacks, and no flag says otherwise: often they were not committed,

@@ -145,3 +145,17 @@ fn the_history_of_a_release_has_every_phase_and_command() {
     let said = place.run(&["history", "9"]);
     assert!(said.code == 5 && said.err.contains("has no release 9"), "{}", said.all());
 }
+
+#[test]
+fn an_older_version_is_noted() {
+    let place = Place::new();
+    let deploy = |version: &str| {
+        let said = place.deploy(&Version::good(version));
+        assert_eq!(said.code, 0, "{}", said.all());
+        said.err.contains(&format!("this artifact has {version}, an older one"))
+    };
+    assert_eq!(
+        ["1.9", "1.10", "1.10.0", "1.9.9", "2.0.dev1", "1.0"].map(deploy),
+        [false, false, false, true, false, false]
+    );
+}
