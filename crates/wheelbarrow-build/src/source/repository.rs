@@ -1,5 +1,8 @@
 //! The git repository of a source that is built from a copy: backends make versions of its tags.
 
+use std::ffi::OsStr;
+use std::io::{Seek, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,12 +18,7 @@ pub(super) fn place(from: &Path, to: &Path) -> Result<PathBuf> {
     fs::create_dir_all(to).map_err(Error::io("make", to))?;
     let from = fs::canonicalize(from).map_err(Error::io("find", from))?;
     let Some((top, repository)) = find(&from) else { return Ok(to.to_path_buf()) };
-    let link = to.join(DOT_GIT);
-    if top.join(DOT_GIT).is_dir() || repository.join(COMMON).exists() {
-        fs::os::unix::fs::symlink(&repository, &link).map_err(Error::io("link", &link))?;
-    } else {
-        stand_in(&repository, &link)?;
-    }
+    stand_in(&repository, &to.join(DOT_GIT))?;
     let place = to.join(from.strip_prefix(&top).unwrap_or(Path::new("")));
     fs::create_dir_all(&place).map_err(Error::io("make", &place))?;
     Ok(place)
@@ -28,11 +26,10 @@ pub(super) fn place(from: &Path, to: &Path) -> Result<PathBuf> {
 
 /// The directory outside of `to` that git needs for the copy in there. No other directory is shown to a build.
 pub(super) fn needed(to: &Path) -> Option<PathBuf> {
-    let link = to.join(DOT_GIT);
-    let repository = fs::canonicalize(&link).ok()?;
+    let repository = fs::canonicalize(to.join(DOT_GIT)).ok()?;
     let common = common(&repository)?;
-    let is_outside = link.is_symlink() || common != repository;
-    (is_outside && common.join("objects").is_dir() && common.join("HEAD").exists()).then_some(common)
+    (common != repository && common.join("objects").is_dir() && common.join("HEAD").exists())
+        .then_some(common)
 }
 
 /// The repository that `from` lies in, unless it is another user's: git would look at the owner of the copy. None that ignores `from`.
@@ -48,18 +45,61 @@ fn is_ignored(top: &Path, from: &Path) -> bool {
     from != top && git.status().is_ok_and(|status| status.success())
 }
 
-/// The configuration of a submodule's repository names its work tree, so git would not look at the copy. Git ignores that line
-/// for the worktrees of the repository.
+/// Tells git in the copy `to` to pass over what it does not have of `from`'s repository, such as logins: a version made of a tag
+/// would end in `.dirty`. What the work tree does not have either stays missing.
+pub(super) fn pass_over_missing(from: &Path, to: &Path) {
+    let Some((top, _)) = fs::canonicalize(from).ok().and_then(|from| repository(&from)) else { return };
+    let Some(missing) = to.join(DOT_GIT).is_dir().then(|| index(to, &["ls-files", "-z", "--deleted"], &[]))
+    else {
+        return;
+    };
+    let mut left_out = Vec::new();
+    for path in missing.split_inclusive(|byte| *byte == 0) {
+        let name = OsStr::from_bytes(path.strip_suffix(b"\0").unwrap_or(path));
+        if top.join(name).symlink_metadata().is_ok() {
+            left_out.extend_from_slice(path);
+        }
+    }
+    if !left_out.is_empty() {
+        index(to, &["update-index", "-z", "--skip-worktree", "--stdin"], &left_out);
+    }
+}
+
+/// The output of a command on the index of the copy. Nothing, if git is missing or fails: then no version can be made either.
+fn index(to: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let run = || {
+        let mut given = tempfile::tempfile()?;
+        given.write_all(input)?;
+        given.rewind()?;
+        let mut git = Command::new("git");
+        // As in a hook of git.
+        for name in ["GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_PREFIX"] {
+            git.env_remove(name);
+        }
+        git.arg("-C").arg(to).args(["-c", "core.fsmonitor=false"]).args(arguments);
+        git.stdin(given).stderr(Stdio::null()).output()
+    };
+    run().map(|output| output.stdout).unwrap_or_default()
+}
+
+/// A git directory with an index of its own, as of a worktree of `repository`: git ignores the work tree that the
+/// configuration of a submodule's repository names.
 fn stand_in(repository: &Path, link: &Path) -> Result<()> {
     fs::create_dir(link).map_err(Error::io("make", link))?;
-    for name in ["HEAD", "index"] {
-        let (file, copy) = (repository.join(name), link.join(name));
+    let entries = fs::read_dir(repository).map_err(Error::io("read", repository))?;
+    for name in entries.filter_map(|entry| Some(entry.ok()?.file_name())) {
+        // A split index has its entries in a second file.
+        if name != "HEAD" && name != "index" && !name.as_bytes().starts_with(b"sharedindex.") {
+            continue;
+        }
+        let (file, copy) = (repository.join(&name), link.join(&name));
         let Ok(mut file) = open_no_link(&file) else { continue };
         let mut written = fs::File::create(&copy).map_err(Error::io("write", &copy))?;
         std::io::copy(&mut file, &mut written).map_err(Error::io("write", &copy))?;
     }
+    let Some(target) = common(repository) else { return Ok(()) };
     let common = link.join(COMMON);
-    let text = format!("{}\n", repository.display());
+    let text = format!("{}\n", target.display());
     fs::write(&common, text).map_err(Error::io("write", &common))
 }
 
@@ -116,6 +156,33 @@ mod tests {
         }
         let to = all.join("copy");
         assert_eq!(seen(&outer.join("backend"), &to), (to.clone(), "v2".to_owned()));
+    }
+
+    #[test]
+    fn tracked_files_that_a_copy_does_not_have_leave_it_clean() {
+        if !wheelbarrow_testing::has("git") {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let all = fs::canonicalize(directory.path()).unwrap();
+        let main = all.join("main");
+        fs::create_dir(&main).unwrap();
+        fs::write(main.join(".npmrc"), "login").unwrap();
+        fs::write(main.join("gone.txt"), "").unwrap();
+        repository(&main, "v1");
+        let described = |name: &str| {
+            let to = all.join(name);
+            let place = place(&main.join("backend"), &to).unwrap();
+            fs::copy(main.join("backend/app.py"), place.join("app.py")).unwrap();
+            pass_over_missing(&main.join("backend"), &to);
+            git(&place, &["describe", "--tags", "--dirty"])
+        };
+        assert_eq!(described("clean"), "v1");
+        fs::remove_file(main.join("gone.txt")).unwrap();
+        assert_eq!(described("dirty"), "v1-dirty");
+        fs::write(main.join("gone.txt"), "").unwrap();
+        assert_eq!(git(&main, &["status", "--porcelain"]), "");
+        assert!(!git(&main, &["ls-files", "-t"]).contains("S "));
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub(super) fn digest(directory: &Path) -> Result<Sha256> {
 
 /// Copies what [`digest`] looks at, to where [`repository::place`] puts it in `to`. Links are copied as links.
 pub(super) fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
-    let to = repository::place(from, to)?;
+    let top = to;
+    let to = repository::place(from, top)?;
     for entry in walk(from) {
         let entry = entry?;
         let place = to.join(entry.path().strip_prefix(from).unwrap_or(entry.path()));
@@ -56,6 +57,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
             fs_err::copy(path, &place).map_err(Error::io("copy", path))?;
         }
     }
+    repository::pass_over_missing(from, top);
     Ok(to)
 }
 
@@ -74,7 +76,8 @@ pub(super) fn digest_of(project: &ProjectTree) -> Result<Sha256> {
 
 /// Copies what [`digest_of`] looks at, as [`copy`] does.
 pub(super) fn copy_of(project: &ProjectTree, to: &Path) -> Result<PathBuf> {
-    let to = repository::place(&project.root, to)?;
+    let top = to;
+    let to = repository::place(&project.root, top)?;
     for ProjectFile { path, source, content } in &project.files {
         let place = to.join(path);
         let parent = place.parent().unwrap_or(&to);
@@ -88,6 +91,7 @@ pub(super) fn copy_of(project: &ProjectTree, to: &Path) -> Result<PathBuf> {
             }
         }
     }
+    repository::pass_over_missing(&project.root, top);
     Ok(to)
 }
 
