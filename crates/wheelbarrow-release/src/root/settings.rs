@@ -267,7 +267,7 @@ fn statuses(key: &'static str, expected: Option<&[u16]>) -> Result<(), ReleaseEr
     }
 }
 
-/// Refuses a time that is longer than anybody waits.
+/// Refuses a time that is longer than anybody waits, or none: systemd would wait without end, and others not at all.
 fn limits(declared: &ReleaseSettings) -> Result<(), ReleaseError> {
     let timeouts = [
         (DAY, "timeouts.check", declared.timeouts.check),
@@ -296,10 +296,8 @@ fn limits(declared: &ReleaseSettings) -> Result<(), ReleaseError> {
         .chain(declared.hooks.all().map(|hook| (DAY, "hooks.timeout", hook.timeout)))
         .chain(declared.service.iter().flatten().flat_map(of_service));
     for (longest, key, seconds) in all {
-        // With 0, systemd would wait without end, and everything else not at all.
         if seconds == Some(0) && key != "service.stays-up" {
-            let reason = "0 s are no limit that works: name 1 or more".to_owned();
-            return Err(ReleaseError::Setting { key, reason });
+            return Err(ReleaseError::Setting { key, reason: "the limit is 0 s: name 1 or more".to_owned() });
         }
         if let Some(seconds) = seconds.filter(|seconds| *seconds > longest) {
             let limit = if longest == DAY { "a day" } else { "an hour" };
@@ -407,11 +405,12 @@ mod tests {
                 let expected = format!("`{key}`: {seconds} s are over {limit}: name {longest} or less");
                 assert!(said.contains(&expected), "{said}");
             }
-            assert!(check(&text.replace('N', &longest.to_string())).is_ok(), "{text}");
-            assert!(check(&text.replace('N', "1")).is_ok(), "{text}");
-            // The type of `watchdog` refuses it.
-            if key != "service.watchdog" {
-                assert_eq!(check(&text.replace('N', "0")).is_ok(), key == "service.stays-up", "{text}");
+            for seconds in [1, longest] {
+                assert!(check(&text.replace('N', &seconds.to_string())).is_ok(), "{text}");
+            }
+            if !matches!(key, "service.stays-up" | "service.watchdog") {
+                let said = check(&text.replace('N', "0")).unwrap_err().to_string();
+                assert!(said.contains(&format!("`{key}`: the limit is 0 s: name 1 or more")), "{said}");
             }
         }
     }

@@ -66,7 +66,7 @@ pub(super) const SHAPES: &[(&str, Shape, &str)] = &[
     ("release.check.expected", Wholes, "expected = [200, 302]"),
     ("release.check.host", Text, "host = \"www.example.org\""),
     ("release.check.path", Text, "path = \"/\""),
-    ("release.check.scheme", Text, "scheme = \"https\""),
+    ("release.check.scheme", OneOf(&["http", "https"]), "scheme = \"https\""),
     ("release.fork", Flag, "fork = false"),
     ("release.group", Text, "group = \"www-data\""),
     ("release.hooks", Table, "[release.hooks]"),

@@ -14,6 +14,8 @@ fn a_build_refuses_what_every_deploy_refuses() {
             "is a service `web` already",
         ),
         ("[release]\ntimeouts = { check = 86401 }\n".to_owned(), "`timeouts.check`: 86401 s are over a day"),
+        ("[release]\ntimeouts = { check = 0 }\n".to_owned(), "`timeouts.check`: the limit is 0 s"),
+        ("[release.check]\nscheme = 'ftp'\n".to_owned(), "one of \"http\", \"https\""),
         (
             "[release.hooks]\nbefore_migrate = { run = 'x', required = true }\n".to_owned(),
             "`required` is for `after_switch` only",
