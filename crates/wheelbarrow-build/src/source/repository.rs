@@ -45,8 +45,8 @@ fn is_ignored(top: &Path, from: &Path) -> bool {
     from != top && git.status().is_ok_and(|status| status.success())
 }
 
-/// Tells git in the copy `to` to pass over what it does not have of `from`'s repository, such as logins: a version made of a tag
-/// would end in `.dirty`. What the work tree does not have either stays missing.
+/// Marks what the copy `to` does not have of `from`'s repository, such as logins, in the index of the copy: git passes over it.
+/// Otherwise a version made of a tag would end in `.dirty`. What the work tree does not have either stays missing.
 pub(super) fn pass_over_missing(from: &Path, to: &Path) {
     let Some((top, _)) = fs::canonicalize(from).ok().and_then(|from| repository(&from)) else { return };
     let Some(missing) = to.join(DOT_GIT).is_dir().then(|| index(to, &["ls-files", "-z", "--deleted"], &[]))
