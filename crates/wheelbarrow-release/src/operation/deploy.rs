@@ -334,7 +334,8 @@ fn older(live: &CompleteRelease, next: Option<&str>) -> Option<String> {
     let (next, version) = (next?, live.record().version.as_deref()?);
     let (mut one, mut other) = (numbers(next)?, numbers(version)?);
     let length = one.len().max(other.len());
-    (one.resize(length, 0), other.resize(length, 0));
+    one.resize(length, 0);
+    other.resize(length, 0);
     let id = live.id();
     (one < other).then(|| {
         format!("{id}, which is live, has the version {version}; this artifact has {next}, an older one")
