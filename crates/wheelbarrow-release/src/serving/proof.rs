@@ -26,7 +26,6 @@ pub use process::{Process, Verdict, judge};
 pub use scope::{Listener, ProcessScope};
 pub use service::{OtherEnvironment, Service, by_unit, of_live};
 pub(crate) use service::{TrustedUsers, by_unit_of, of, other_root, runs};
-
 use wheelbarrow_wheel::order::Inserted;
 
 use crate::{ReleaseError, ReleaseId, Root};

@@ -65,13 +65,14 @@ const UPLOADS: [&str; 4] = ["attachments", "media", "uploads", "userfiles"];
 /// Ends of names of databases of other kinds, and of keys.
 const STORES: [&str; 9] = [".dbm", ".duckdb", ".gdbm", ".kdbx", ".key", ".mdb", ".p12", ".pem", ".pfx"];
 
-/// What of such a file of the site people would miss: itself if it has settings, keys or a database that is not SQLite's, the
-/// directory if it has uploads. Everything else may be a cache.
+/// What of a file in the code of the site people would miss: itself if it has settings, keys or a database that is not SQLite's,
+/// the directory if it has uploads. Everything else may be a cache. Paths are below the code.
 fn missed(path: &Path) -> Option<&Path> {
     let lower = |part: &OsStr| part.to_string_lossy().to_ascii_lowercase();
     let name = lower(path.file_name()?);
     let mut above = path.ancestors().skip(1).filter_map(|above| Some((above, lower(above.file_name()?))));
-    if above.clone().any(|(_, part)| part.contains("cache") || part == "tmp") {
+    let is_cache = above.clone().any(|(_, part)| part.contains("cache") || part == "tmp");
+    if is_cache || [".log", ".pid", ".pyc"].iter().any(|end| name.ends_with(end)) {
         return None;
     }
     let is_settings =
@@ -98,12 +99,17 @@ pub(crate) fn left(
     };
     let written = data::written_files(root, live)?;
     let mut left = data::databases(root, live, &written)?;
-    let own: Vec<&PathBuf> = written.iter().filter(|path| path.starts_with(code)).collect();
-    if own.iter().any(|path| missed(path).is_some()) {
+    let mut own = Vec::new();
+    for path in &written {
+        own.extend(
+            path.strip_prefix(code).ok().and_then(missed).map(|missed| (path, Path::new(code).join(missed))),
+        );
+    }
+    if !own.is_empty() {
         // What the check has made is not of the artifact either.
         let (made, open) = (data::written_files(root, next.id())?, next.open()?);
-        let lost = own.into_iter().filter(|path| made.contains(path) || open.stat_at(path).is_err());
-        left.extend(lost.filter_map(|path| missed(path)?.to_str().map(str::to_owned)));
+        own.retain(|(path, _)| made.contains(path) || open.stat_at(path).is_err());
+        left.extend(own.into_iter().filter_map(|(_, missed)| missed.to_str().map(str::to_owned)));
         order::sort(&mut left);
         left.dedup();
     }
@@ -166,15 +172,18 @@ mod tests {
 
     #[test]
     fn settings_keys_uploads_and_databases_are_missed() {
-        for path in
-            ["a/.env", "a/prod.env", "a/local_settings.py", "a/secret.key", "a/.secret_key", "a/b/x.DuckDB"]
+        for path in [".env", "a/prod.env", "local_settings.py", "secret.key", "a/.secret_key", "a/b/x.DuckDB"]
         {
             assert_eq!(missed(Path::new(path)), Some(Path::new(path)));
         }
         assert_eq!(missed(Path::new("a/Uploads/1/2.png")), Some(Path::new("a/Uploads")));
-        for path in
-            ["a/x.log", "a/x.json", "a/.cache/secret.key", "a/media_cache/x.png", "a/celerybeat-schedule.db"]
-        {
+        for path in [
+            "media/x.log",
+            "a/x.json",
+            "a/.cache/secret.key",
+            "a/media_cache/x.png",
+            "a/celerybeat-schedule.db",
+        ] {
             assert_eq!(missed(Path::new(path)), None);
         }
     }
