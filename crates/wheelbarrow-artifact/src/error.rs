@@ -69,10 +69,10 @@ impl Explain for ArtifactError {
             }
             Self::Format { .. } => "use the wheelbarrow that built it, or build it again",
             Self::Untrusted { .. } => {
-                "this host accepts artifacts signed by a key in its allowed_signers: `wheelbarrow sign ARTIFACT --key KEY`"
+                "this host accepts artifacts signed by a key that is valid in its allowed_signers: `wheelbarrow sign ARTIFACT --key KEY`"
             }
             Self::Link { .. } => "change the link to one that stays inside the project, and build it again",
-            _ => "copy it again from the build machine, and compare the sizes",
+            _ => "copy it again from the build machine, and compare `sha256sum` of both",
         };
         Some(hint.to_owned())
     }

@@ -393,8 +393,9 @@ impl Explain for Error {
                 "put the file on the index, or into a directory: --find-links DIR".to_owned()
             }
             Self::Lock { .. } => "make the lock again with `--upgrade`, or with the tool that wrote it".to_owned(),
-            Self::NotCovered { .. } => "name a Python that the lock covers, with --python; or lock for more Pythons: extend requires-python in \
-                pyproject.toml, then run `uv lock` or the tool that wrote the lock"
+            Self::NotCovered { .. } => "if Wheelbarrow wrote the lock: build without `--lock` for the same target, which locks again; otherwise \
+                name a Python that the lock covers, with --python, or extend requires-python in pyproject.toml and run `uv lock` or the \
+                tool that wrote the lock"
                 .to_owned(),
             Self::NothingFits { .. } => {
                 "use another version, another Python or a newer system for which there is a wheel; or name a directory with a wheel that you built: --find-links DIR"
@@ -418,6 +419,9 @@ impl Explain for Error {
             }
             Self::NoEngine { .. } => {
                 "install podman or docker, or name one that works: --container-engine PATH".to_owned()
+            }
+            Self::Pull { image, .. } if image.starts_with("localhost/") => {
+                "this machine has no such image: `podman images` lists its images, and `podman build -t` makes one".to_owned()
             }
             Self::Pull { .. } => "use the name that `podman pull` accepts; names of local images begin with \
                 localhost/"

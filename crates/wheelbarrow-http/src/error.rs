@@ -53,8 +53,9 @@ impl Explain for HttpError {
                 ));
             }
             Self::Unauthorized { .. } => {
-                "put the user name and password into ~/.netrc, or into the index URL: --index-url \
-                    https://USER:PASSWORD@HOST/simple, or PIP_INDEX_URL, or UV_INDEX_URL"
+                "put the user name and password into ~/.netrc, or set UV_INDEX_URL or PIP_INDEX_URL to \
+                    https://USER:PASSWORD@HOST/simple; for an index of [[tool.uv.index]], UV_INDEX_NAME_USERNAME and \
+                    UV_INDEX_NAME_PASSWORD"
             }
             Self::Certificates { .. } => "SSL_CERT_FILE must name a PEM file",
         };

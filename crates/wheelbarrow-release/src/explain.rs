@@ -125,6 +125,9 @@ impl Explain for ReleaseError {
             }
             Self::NotStored { .. } => "deploy its artifact again",
             Self::NotARoot { .. } => "`wheelbarrow deploy ARTIFACT --root ROOT` makes one",
+            Self::Environment { source, .. } if source.reason.starts_with("is required") => {
+                "`wheelbarrow env write --merge --root ROOT` adds variables from standard input, and makes the file"
+            }
             Self::NoEnvironment { path, live, .. } => {
                 return Some(format!(
                     "restore it, for example with `cp -p {} {}`; or, if the site needs no environment \
@@ -150,8 +153,8 @@ impl Explain for ReleaseError {
             Self::CannotStart { reason, .. } if reason.contains(NOT_PERMITTED) => POLICY,
             Self::Moved { .. } => "`wheelbarrow recover --moved --root ROOT` corrects the paths",
             Self::CannotStart { .. } => {
-                "install that Python again, or deploy with another: `--python PATH`; if the artifact has its own, \
-                 build it with another `--with-python`"
+                "`wheelbarrow rollback --to ID` takes a release whose Python is there; or install that Python again, or deploy \
+                 with another: `--python PATH`; if the artifact has its own, build it with another `--with-python`"
             }
             Self::Needed { .. } => "make another release live, `wheelbarrow unpin ID`, or end the processes",
             Self::Mounted { mount, .. } => {
@@ -224,7 +227,7 @@ impl Explain for ReleaseError {
             Self::Failed { source, is_first: true, .. } if source.is_of_start() || source.is_of_signal() => {
                 let hint = match source.is_of_start() {
                     true => {
-                        "if the server cannot start without `current`: deploy with `--no-probe`, start the server, \
+                        "`ss -ltnp` shows whether another program listens there; if the server cannot start without `current`: deploy with `--no-probe`, start the server, \
                          then `wheelbarrow activate ID` probes it"
                     }
                     false => {

@@ -167,6 +167,13 @@ pub(super) fn has_dependencies(pyproject: &Path) -> Result<bool> {
         || is_poetry)
 }
 
+/// Whether a pyproject.toml says that there are no dependencies: `dependencies = []`.
+pub(super) fn needs_nothing(pyproject: &Path) -> bool {
+    let text = fs::read_to_string(pyproject).unwrap_or_default();
+    let document: Table = text.parse().unwrap_or_default();
+    document.get("project").is_some_and(|project| project.get("dependencies").is_some_and(Value::is_array))
+}
+
 /// Names of the distributions that `[project] dependencies` of a pyproject.toml names for every system, and those of Poetry,
 /// normalised.
 pub(super) fn dependencies(pyproject: &Path) -> BTreeSet<String> {

@@ -80,6 +80,7 @@ impl Inputs {
         }
         let candidates = candidates(project);
         match candidates.as_slice() {
+            [] if kind::needs_nothing(&pyproject) => Ok(Self::Project(pyproject)),
             [] => match SETUP.iter().find_map(|name| file(name)) {
                 Some(setup) => Ok(Self::Project(setup)),
                 None => Err(file("Pipfile").and_then(|path| kind::refusal(&path)).unwrap_or_else(|| {
@@ -298,6 +299,9 @@ mod tests {
             "requirements/base.txt"
         );
         assert_eq!(found(&[linter, ("requirements_web.txt", "")]).unwrap(), "requirements_web.txt");
+        let none = ("pyproject.toml", "[project]\nname='x'\ndependencies=[]");
+        assert_eq!(found(&[none]).unwrap(), "pyproject.toml");
+        assert_eq!(found(&[none, ("requirements_web.txt", "")]).unwrap(), "requirements_web.txt");
     }
 
     #[test]

@@ -82,12 +82,17 @@ pub enum CheckFault {
 }
 
 /// `DATABASES.default is code/db.sqlite3`
+/// How many paths an error names.
+const NAMED: usize = 10;
+
 fn named(data: &[WriteInRelease]) -> String {
     let name = |WriteInRelease { setting, path, .. }: &WriteInRelease| match setting == path {
         true => path.clone(),
         false => format!("{setting} is {path}"),
     };
-    data.iter().map(name).collect::<Vec<_>>().join(", ")
+    let (first, others) = data.split_at(data.len().min(NAMED));
+    let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    first.iter().map(name).collect::<Vec<_>>().join(", ") + &more
 }
 
 fn explained(application: &str, path: &str, fault: &CheckFault) -> String {

@@ -360,3 +360,17 @@ fn django_reports_findings_and_pending_migrations() {
     let first = error.lines().next().unwrap_or_default();
     assert_eq!(first, "errs has errors in Django's checks: x.E1 bad ***");
 }
+
+#[test]
+fn an_answer_has_a_bounded_number_of_findings() {
+    let finding = CheckMessage { level: 0, id: String::new(), message: String::new(), is_allowed: false };
+    let inside = WriteInRelease { setting: String::new(), path: "x".to_owned(), is_data: true };
+    let said = DjangoReport {
+        checks: vec![finding; 5000],
+        inside: vec![inside; 5000],
+        migrations: vec![String::new(); 5000],
+        ..DjangoReport::default()
+    };
+    let bounded = said.bounded();
+    assert_eq!((bounded.checks.len(), bounded.inside.len(), bounded.migrations.len()), (1000, 1000, 5000));
+}

@@ -210,6 +210,7 @@ impl ServerOutput {
             false => format!("`{command}` shows more"),
         });
         match (hint, more) {
+            (Some(hint), Some(more)) if hint.ends_with('?') => Some(format!("{hint} {more}")),
             (Some(hint), Some(more)) => Some(format!("{hint}; {more}")),
             (hint, more) => hint.or(more),
         }

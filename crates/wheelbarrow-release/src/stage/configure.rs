@@ -54,6 +54,20 @@ pub(crate) fn inspect(root: &Root, manifest: &Manifest, settings: &Settings) -> 
             return Err(ReleaseError::Setting { key: "shared", reason });
         }
     }
+    if let Some(identity) = &settings.identity
+        && let (Some(user), own) = (identity.user, rustix::process::geteuid())
+        && !own.is_root()
+        && own.as_raw() != user
+        && shared_paths(settings)
+            .iter()
+            .any(|shared| shared::is_missing(root, Path::new(shared.path.as_str())))
+    {
+        let reason = format!(
+            "only root can give files to the user {}: deploy as root, or name the user who deploys with `--owner`",
+            identity.name
+        );
+        return Err(ReleaseError::Setting { key: "owner", reason });
+    }
     for shared in shared_paths(settings) {
         shared::inspect(root, &shared, settings.identity.as_ref())?;
     }
@@ -67,11 +81,17 @@ pub(crate) fn inspect(root: &Root, manifest: &Manifest, settings: &Settings) -> 
             (b"{}".to_vec(), 0)
         }
     };
+    let is_there = mode != 0;
     match environment::check(&data, mode, &manifest.environment, |key| std::env::var_os(key).is_some()) {
         Ok(names) if names.is_empty() => refuse_lost_environment(root, &path, "has no variables", |live| {
             of_release(live).is_ok_and(|had| !had.names().is_empty())
         }),
-        checked => checked.map(drop).map_err(|source| ReleaseError::Environment { path, source }),
+        checked => checked.map(drop).map_err(|mut source| {
+            if !is_there {
+                source.reason = source.reason.replace("not in the file", "the file does not exist");
+            }
+            ReleaseError::Environment { path, source }
+        }),
     }
 }
 

@@ -65,6 +65,9 @@ const UPLOADS: [&str; 4] = ["attachments", "media", "uploads", "userfiles"];
 /// Ends of names of databases of other kinds, and of keys.
 const STORES: [&str; 9] = [".dbm", ".duckdb", ".gdbm", ".kdbx", ".key", ".mdb", ".p12", ".pem", ".pfx"];
 
+/// How many paths are looked at: each is compared with all others.
+const LISTED: usize = 1000;
+
 /// What of a file in the code of the site people would miss: itself if it has settings, keys or a database that is not SQLite's,
 /// the directory if it has uploads. Everything else may be a cache. Paths are below the code.
 fn missed(path: &Path) -> Option<&Path> {
@@ -108,12 +111,16 @@ pub(crate) fn left(
     if !own.is_empty() {
         // What the check has made is not of the artifact either.
         let (made, open) = (data::written_files(root, next.id())?, next.open()?);
-        own.retain(|(path, _)| made.contains(path) || open.stat_at(path).is_err());
+        // Ordered as bytes.
+        let is_made =
+            |path: &Path| made.binary_search_by(|one| one.as_os_str().cmp(path.as_os_str())).is_ok();
+        own.retain(|(path, _)| is_made(path) || open.stat_at(path).is_err());
         left.extend(own.into_iter().filter_map(|(_, missed)| missed.to_str().map(str::to_owned)));
         order::sort(&mut left);
         left.dedup();
     }
     let is_known = |path: &Path| known.iter().any(|inside| path.starts_with(&inside.path));
+    left.truncate(LISTED);
     left.retain(|path| !is_shared(Path::new(path)) && !is_known(Path::new(path)));
     Ok(left.into_iter().map(|path| WriteInRelease { setting: path.clone(), path, is_data: true }).collect())
 }
