@@ -6,7 +6,10 @@ wherever it is now.
 
 import os
 import stat
+import time
 
+# Seconds for one tree: somebody else may go on making directories in it.
+PATIENCE = 60
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -75,17 +78,19 @@ def _is_exposed(status):
 
 
 def remove(path):
-    """Removes a tree, however deep it is. What cannot be removed stays, and so does a file or a link at `path`."""
+    """Removes a tree, however deep it is. What cannot be removed in PATIENCE stays, and so do other file systems in it, and a
+    file or a link at `path`."""
     try:
         top = os.open(path, _DIRECTORY)
     except OSError:
         return
     try:
-        names = os.listdir(top)
-        while names:
+        limits = (os.fstat(top).st_dev, time.monotonic() + PATIENCE)
+        names = list(_listed(top, limits))
+        while names and time.monotonic() < limits[1]:
             name = names.pop()
             if not _is_removed(name, top):
-                names.extend(_emptied(name, top))
+                names.extend(_emptied(name, top, limits))
         os.rmdir(path)
     except OSError:
         pass
@@ -93,7 +98,17 @@ def remove(path):
         os.close(top)
 
 
-def _emptied(name, top):
+def _listed(directory, limits):
+    """What is in a directory: nothing of another file system, and no more once the time is over."""
+    device, until = limits
+    if os.fstat(directory).st_dev == device:
+        for name in os.listdir(directory):
+            if time.monotonic() >= until:
+                break
+            yield name
+
+
+def _emptied(name, top, limits):
     """Removes a directory and the files in it. Directories in it are moved up to `top`, so that no path becomes too long
     and few descriptors are open; gives the names that they have there."""
     moved, prefix = [], ".removed-%s-" % os.urandom(8).hex()
@@ -102,13 +117,13 @@ def _emptied(name, top):
     except OSError:
         return moved
     try:
-        for number, below in enumerate(os.listdir(held)):
+        for number, below in enumerate(_listed(held, limits)):
             if _is_removed(below, held):
                 continue
             if _is_moved(below, held, prefix + str(number), top):
                 moved.append(prefix + str(number))
             else:
-                _remove_in_place(below, held)
+                _remove_in_place(below, held, limits)
     except OSError:
         pass
     finally:
@@ -117,16 +132,16 @@ def _emptied(name, top):
     return moved
 
 
-def _remove_in_place(name, directory):
+def _remove_in_place(name, directory, limits):
     """Where directories cannot be moved, as in a lower layer of overlayfs; as deep as descriptors go."""
     try:
         held = os.open(name, _DIRECTORY, dir_fd=directory)
     except OSError:
         return
     try:
-        for below in os.listdir(held):
+        for below in _listed(held, limits):
             if not _is_removed(below, held):
-                _remove_in_place(below, held)
+                _remove_in_place(below, held, limits)
     except (OSError, RecursionError):
         pass
     finally:

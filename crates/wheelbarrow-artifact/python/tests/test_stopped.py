@@ -140,6 +140,10 @@ class Stopped(Case):
         for name in ("one", "a/two", "a/b/c/three"):
             with open(os.path.join(tree, name), "w"):
                 pass
+        patience, beneath.PATIENCE = beneath.PATIENCE, 0
+        beneath.remove(os.fsencode(tree))
+        self.assertTrue(os.path.exists(tree + "/a/b/c/three"), "there was no time")
+        beneath.PATIENCE = patience
         beneath.remove(os.fsencode(tree))
         self.assertFalse(os.path.lexists(tree))
         self.assertTrue(os.path.exists(self.project + "/app/settings.py"))

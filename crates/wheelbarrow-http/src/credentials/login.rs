@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
 use url::Url;
 
 use super::hidden;
@@ -46,10 +46,11 @@ fn forms(secret: &str) -> Vec<String> {
     texts.into_iter().chain(as_in_url).chain(encoded(secret)).collect()
 }
 
-/// In base64, which some write without the `=` at the end.
-fn encoded(text: &str) -> [String; 2] {
+/// In base64, which some write without the `=` at the end, and in hexadecimal digits.
+fn encoded(text: &str) -> [String; 4] {
     let all = BASE64.encode(text.as_bytes());
-    [all.trim_end_matches('=').to_owned(), all]
+    let text = text.as_bytes();
+    [all.trim_end_matches('=').to_owned(), all, HEXLOWER.encode(text), HEXUPPER.encode(text)]
 }
 
 /// That of a URL, where it has one.
