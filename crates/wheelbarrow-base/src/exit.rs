@@ -170,7 +170,7 @@ impl Exit {
             Self::Newer => {
                 "a newer version of Wheelbarrow wrote a file that this version does not understand; the error \
                  names the file and the required version. Nothing was changed: \
-                 [compatibility.md](compatibility.md)"
+                 [compatibility](compatibility.md)"
             }
             Self::Warnings => {
                 "`status --check` found only warnings: the site seems to serve; read the warnings"

@@ -153,8 +153,8 @@ impl Explain for ReleaseError {
             Self::CannotStart { reason, .. } if reason.contains(NOT_PERMITTED) => POLICY,
             Self::Moved { .. } => "`wheelbarrow recover --moved --root ROOT` corrects the paths",
             Self::CannotStart { .. } => {
-                "`wheelbarrow rollback --to ID` takes a release whose Python is there; or install that Python again, or deploy \
-                 with another: `--python PATH`; if the artifact has its own, build it with another `--with-python`"
+                "install that Python again, or deploy with another: `--python PATH`; `wheelbarrow rollback --to ID` takes a release \
+                 whose Python is there; if the artifact has its own, build it with another `--with-python`"
             }
             Self::Needed { .. } => "make another release live, `wheelbarrow unpin ID`, or end the processes",
             Self::Mounted { mount, .. } => {

@@ -120,7 +120,7 @@ fn a_missing_artifact_and_a_missing_directory_are_reported() {
     fs_err::write(&artifact, "PK").unwrap();
     let result = checked(&artifact, &place.path().join("a/b"), Existing::Refuse);
     insta::assert_snapshot!(told(&result, place.path()), @r"
-    3 [TEMP]/site.zip is not a whole artifact: not a zip file, or cut off: no end of central directory; hint: copy it again from the build machine, and compare the sizes
+    3 [TEMP]/site.zip is not a whole artifact: not a zip file, or cut off: no end of central directory; hint: copy it again from the build machine, and compare `sha256sum` of both
     5 the directory of the destination, [TEMP]/a, does not exist; hint: mkdir -p [TEMP]/a
     ");
 }

@@ -385,7 +385,7 @@ fn a_file_that_is_not_an_artifact() {
     exit code: 3
     error: site.zip is not a whole artifact
       Caused by: not a zip file, or cut off: no end of central directory
-    hint: copy it again from the build machine, and compare the sizes
+    hint: copy it again from the build machine, and compare `sha256sum` of both
     docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-3
     ");
     insta::assert_snapshot!(place.run(&["inspect", "missing.zip"]).all(), @"

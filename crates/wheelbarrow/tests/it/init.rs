@@ -64,7 +64,7 @@ fn a_pyproject_gets_a_table() {
     dependencies = []
 
     [tool.wheelbarrow]
-    # requirements = ["requirements.txt"]
+    # dependencies: pyproject.toml
     # python = ["3.12"]  # the Pythons of the servers; without it, the python3 found here
     # exclude = ["/docs/", "/tests/"]  # beside what .gitignore names
     "#);

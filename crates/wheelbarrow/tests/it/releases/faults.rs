@@ -66,7 +66,7 @@ const OLD_ENVIRONMENT: &str = r#"{"WHO": "one", "LEVEL": "two"}"#;
 const NEW_ENVIRONMENT: &str = "{\n  \"WHO\": \"one\"\n}\n";
 
 /// What the site has written: where releases share, through the live release, and into release 2.
-const WRITTEN: [&str; 3] = ["shared/media/a.jpg", "current/code/db.sqlite3", "[2]/code/uploads/a.jpg"];
+const WRITTEN: [&str; 3] = ["shared/media/a.jpg", "current/code/db.sqlite3", "[2]/code/written/a.jpg"];
 const WRITTEN_TEXT: &str = "written by the site";
 
 /// A place of one thread.
@@ -202,7 +202,7 @@ impl Stage {
                 return Err(format!("{} holds {text:?}", path.display()));
             }
         }
-        let (rescued, copy) = (self.rescued(), self.rescued().join("code/uploads/a.jpg"));
+        let (rescued, copy) = (self.rescued(), self.rescued().join("code/written/a.jpg"));
         if !rescued.exists() || lost.copy && !copy.exists() {
             return Ok(());
         }
@@ -288,7 +288,7 @@ struct Lost {
 }
 
 /// In a note of `rescue`.
-const NOT_COPIED: &str = "not copied: code/uploads/a.jpg";
+const NOT_COPIED: &str = "not copied: code/written/a.jpg";
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()

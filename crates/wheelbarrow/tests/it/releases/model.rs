@@ -283,7 +283,7 @@ fn write(place: &Place, model: &mut Model, number: u64) {
     };
     let upload = put(Path::new("shared/media").join(&text));
     let database = put("current/code/db.sqlite3".into());
-    let inside = put(release.join("code/uploads").join(&text));
+    let inside = put(release.join("code/written").join(&text));
     assert!(place.root().join("shared/db.sqlite3").is_file());
     for path in [upload, database, inside] {
         model.written.insert(path, text.clone());

@@ -271,7 +271,11 @@ fn hidden_processes_are_reported() {
     assert!(all.out.contains("serving   every process runs 1-"), "{}", all.all());
     let seen = "serving   no process of this user runs from a release; only root can read the processes of other users";
     assert!(status.out.contains(seen), "{}", status.all());
-    assert!(doctor.code == 0 && doctor.err.contains("only root can see them"), "{}", doctor.all());
+    assert!(
+        doctor.code == 0 && doctor.err.contains("only root with CAP_SYS_PTRACE can see them"),
+        "{}",
+        doctor.all()
+    );
     assert!(
         prune.code == 5 && prune.err.contains("hint: run it as the owner of the root"),
         "{}",
