@@ -37,7 +37,8 @@ const PACKAGES: &str = "systemd-sysv,dbus,python3,procps,iproute2,openssh-server
 /// The one whose disk can be full, and how large that is.
 pub(super) const SMALL: &str = "web2";
 const DISK: &str = "600m";
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A host that was switched on again has another hardware address: the old one must be forgotten first.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) struct Hosts<'i> {
     network: Network,
