@@ -54,13 +54,14 @@ pub(crate) fn inspect(root: &Root, manifest: &Manifest, settings: &Settings) -> 
             return Err(ReleaseError::Setting { key: "shared", reason });
         }
     }
+    let is_made = |shared: &SharedPath| {
+        !root.shared().is_dir() || shared::is_missing(root, Path::new(shared.path.as_str()))
+    };
     if let Some(identity) = &settings.identity
         && let (Some(user), own) = (identity.user, rustix::process::geteuid())
         && !own.is_root()
         && own.as_raw() != user
-        && shared_paths(settings)
-            .iter()
-            .any(|shared| shared::is_missing(root, Path::new(shared.path.as_str())))
+        && shared_paths(settings).iter().any(is_made)
     {
         let reason = format!(
             "only root can give files to the user {}: deploy as root, or name the user who deploys with `--owner`",
