@@ -60,7 +60,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// A note on distributions that pyproject.toml names and nothing of the lock is.
+    /// A note on distributions that pyproject.toml names and the lock does not have.
     pub(crate) fn left_out(&self, named: &BTreeSet<String>) -> Option<String> {
         let is_locked = |name: &&String| self.pylock.packages.iter().any(|package| package.name == **name);
         let names: Vec<&str> = named.iter().filter(|name| !is_locked(name)).map(String::as_str).collect();

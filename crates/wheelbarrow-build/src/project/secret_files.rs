@@ -74,7 +74,8 @@ pub(super) fn login_in(path: &str) -> Option<&str> {
     })
 }
 
-/// What of a packed file is nothing for every user of a host; none of most files. `head` is its first line, at least.
+/// Why a packed file should not be readable for every user of a host; none for most files. `head` has its first line, or as much
+/// of it as says what the file is.
 pub(super) fn secret_in(
     path: &str,
     source: &Path,

@@ -144,8 +144,8 @@ impl Settings {
 
     /// For going back to a release without a server or a probe, from one that has them: what runs was told by that one, and
     /// must be told again. A server that is `none` is borrowed too: a flag of a first deploy may have set it, before a server
-    /// ran. A borrowed probe may ask for a page that the older release does not have, so any answer counts that is no error
-    /// of the server; which release answers is seen by its processes.
+    /// ran. A borrowed probe may ask for a page that the older release does not have, so every answer below 500
+    /// counts; the processes show which release answers.
     pub(crate) fn going_back_from(mut self, left: Option<&Self>) -> Self {
         let Some(left) = left else { return self };
         if self.server == Server::None {
